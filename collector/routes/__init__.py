@@ -1,0 +1,1 @@
+"""The collector's HTTP routes that are not hot paths."""

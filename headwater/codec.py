@@ -1,0 +1,87 @@
+"""JSON as bytes: splicing into objects that are never decoded, and repairing what clients break."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import msgspec
+import orjson
+
+Json = Any  # the JSON border: what a decoder returned
+
+EMPTY_OBJECT = b"{}"
+_BOM = b"\xef\xbb\xbf"
+
+
+def dumps(value: object) -> bytes:
+    """Compact JSON; integers beyond 64 bits are written digit by digit rather than refused."""
+    try:
+        return orjson.dumps(value)
+    except (orjson.JSONEncodeError, TypeError):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def loads(data: bytes | str) -> Json:
+    """Decode JSON. Raises ValueError."""
+    return orjson.loads(data)
+
+
+def is_object(raw: bytes | msgspec.Raw) -> bool:
+    """Whether raw JSON is an object, judged by its first byte."""
+    return bytes(raw).lstrip()[:1] == b"{"
+
+
+def splice(raw: bytes | msgspec.Raw, key: str, value: bytes) -> bytes:
+    """The object `raw` with `key` set to the JSON `value`; bytes are copied, nothing is decoded.
+
+    Where `raw` may already have that key (its name occurs in the bytes) the object is decoded, so that no key stands
+    twice. `raw` must be a JSON object.
+    """
+    text = bytes(raw).strip()
+    name = orjson.dumps(key)
+    if name in text:
+        fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        fields[key] = msgspec.Raw(value)
+        return msgspec.json.encode(fields)
+    head = text[:-1].rstrip()
+    comma = b"" if head == b"{" else b","
+    return b"%b%b%b:%b}" % (head, comma, name, value)
+
+
+def one_line(raw: bytes) -> bytes:
+    """Raw JSON without line breaks: outside strings they are white space, inside strings JSON forbids them."""
+    if b"\n" in raw or b"\r" in raw:
+        return raw.replace(b"\n", b" ").replace(b"\r", b" ")
+    return raw
+
+
+def repair(data: bytes) -> bytes:
+    """JSON as stock clients break it, made valid: a byte-order mark, `NaN`, `Infinity`, lone surrogates.
+
+    Python's own encoder writes bare `NaN`; refusing the batch would cost its neighbours. Non-finite numbers become null
+    and undecodable bytes the replacement character. Raises ValueError where even that is not JSON.
+    """
+    text = data.removeprefix(_BOM).decode("utf-8", "replace")
+    try:
+        value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+    clean = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return clean.encode("utf-8", "replace")
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def merge(outer: Json, inner: Json) -> Json:
+    """Deep merge of two decoded objects; `inner` wins wherever both say something."""
+    if not isinstance(outer, dict) or not isinstance(inner, dict):
+        return inner
+    merged = dict(outer)
+    for key, value in inner.items():
+        merged[key] = merge(merged[key], value) if key in merged else value
+    return merged

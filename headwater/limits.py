@@ -1,0 +1,13 @@
+"""The contract's sizes, in one place. Bytes are of the decompressed body; a KB is 1,024 bytes as every SDK counts it."""
+
+from __future__ import annotations
+
+EVENT_BYTES = 32 * 1024
+BATCH_BYTES = 500 * 1024
+BATCH_SLACK_BYTES = 16 * 1024  # stock SDKs measure their events, not the envelope around them
+BATCH_EVENTS = 2_500
+MESSAGE_ID_CHARS = 100
+EVENT_NAME_CHARS = 1_024
+ID_CHARS = 500
+PROPERTIES = 10_000
+URL_BYTES = 16 * 1024

@@ -1,0 +1,1 @@
+"""The log: durable, partitioned topics between the stages."""

@@ -1,0 +1,47 @@
+"""The data folder of one machine: where each process keeps what it owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_DIR = Path("headwater-data")
+WORKSPACE_FILE = "headwater.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """Paths below one data folder; making the object touches no disk."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        """SQLite files of the log, one per writing process."""
+        return self.root / "log"
+
+    @property
+    def state(self) -> Path:
+        """LMDB folders of the processors, one per partition; may be deleted, is rebuilt from the log."""
+        return self.root / "state"
+
+    @property
+    def clickhouse(self) -> Path:
+        """The embedded ClickHouse engine's tables; one process may open it."""
+        return self.root / "clickhouse"
+
+    @property
+    def run(self) -> Path:
+        """Locks, pids, ports and metrics of running processes; may be deleted while nothing runs."""
+        return self.root / "run"
+
+    @property
+    def metrics(self) -> Path:
+        """Memory-mapped counters of all processes (prometheus_client's multi-process mode)."""
+        return self.run / "metrics"
+
+    def make(self) -> DataDir:
+        """Create the folders that every process expects."""
+        for folder in (self.log, self.state, self.run, self.metrics):
+            folder.mkdir(parents=True, exist_ok=True)
+        return self

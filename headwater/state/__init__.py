@@ -1,0 +1,1 @@
+"""State: the local, rebuildable memory of a processor."""

@@ -1,0 +1,1 @@
+"""The workspace: headwater.yaml as typed values."""

@@ -1,0 +1,218 @@
+"""headwater.yaml as typed, frozen values. Pure: reading the file and resolving secrets is `headwater.workspace.load`.
+
+Unknown keys are errors everywhere. Sizes are bytes, durations seconds unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Network = IPv4Network | IPv6Network
+
+
+class Section(BaseModel):
+    """A mapping of the file: no unknown keys, never changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    """Where events come from. Two write keys may be live at once, so that a key can be rotated."""
+
+    kind: Literal["browser", "server", "mobile"] = Field(description="Decides which channel rules apply.")
+    write_keys: list[str] = Field(min_length=1, max_length=2, description="One key, or two while rotating.")
+    enabled: bool = Field(default=True, description="Switched off: calls are answered as for an unknown key.")
+    name: str = Field(default="", description="A name for people; the key of the mapping is the id.")
+    bots: Literal["off", "shadow", "flag", "drop"] | None = Field(
+        default=None, description="Overrides processors.bots.mode for this source."
+    )
+    rate_limit: int | None = Field(default=None, ge=1, description="Events a second; overrides limits.rate.")
+
+
+class Destination(BaseModel):
+    """A destination's common settings; everything else in its mapping belongs to its type's own Config."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: Name = Field(description="Which destination: clickhouse, webhook, ...")
+    enabled: bool = Field(default=True, description="Switched off: nothing is read; the backlog waits.")
+    filter: str | None = Field(
+        default=None, description="FQL; only events for which it is true are delivered."
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings that belong to the destination's own Config."""
+        return dict(self.model_extra or {})
+
+
+class Connection(Section):
+    """Which sources feed which destinations."""
+
+    from_: list[Name] = Field(alias="from", min_length=1)
+    to: list[Name] = Field(min_length=1)
+
+
+class Dedupe(Section):
+    """Removal of repeated messageIds."""
+
+    enabled: bool = True
+    window_days: int = Field(
+        default=7, ge=1, le=30, description="Days a messageId is remembered after it arrived."
+    )
+
+
+class Bots(Section):
+    """The bot filter."""
+
+    mode: Literal["off", "shadow", "flag", "drop"] = Field(
+        default="flag", description="What happens to bots."
+    )
+    threshold: int = Field(
+        default=80, ge=1, le=100, description="Score from which an event counts as a bot's."
+    )
+    keep_classes: list[str] = Field(
+        default_factory=list, description="Classes never dropped, e.g. monitoring."
+    )
+    allow_agents: list[str] = Field(
+        default_factory=list, description="Substrings of agents that are never bots."
+    )
+    allow_networks: list[Network] = Field(default_factory=list, description="Addresses that are never bots.")
+
+
+class Identity(Section):
+    """Resolution of anonymous visitors to users."""
+
+    enabled: bool = True
+
+
+class Account(Section):
+    """Joining events to accounts."""
+
+    enabled: bool = True
+    traits: list[str] = Field(
+        default_factory=lambda: ["name", "plan", "industry", "employees"],
+        description="Account traits copied to context.account of each event.",
+    )
+    infer: bool = Field(
+        default=True, description="Stamp context.groupId from the user's only current account."
+    )
+
+
+class Processors(Section):
+    """The processing chain, in its order."""
+
+    dedupe: Dedupe = Dedupe()
+    bots: Bots = Bots()
+    identity: Identity = Identity()
+    account: Account = Account()
+
+
+class Limits(Section):
+    """Admission control of the collector."""
+
+    rate: int | None = Field(
+        default=None, ge=1, description="Events a second for each write key; none by default."
+    )
+    burst_s: float = Field(default=10, gt=0, description="Seconds of rate that may arrive at once.")
+    inflight_bytes: int = Field(
+        default=64 << 20, ge=1 << 20, description="Request bytes held at once; more is 503."
+    )
+    inflight_requests: int = Field(
+        default=2_048, ge=1, description="Requests worked on at once; more is 503."
+    )
+    body_timeout_s: float = Field(default=20, gt=0, description="Time a client has to send its body.")
+    disk_free_bytes: int = Field(
+        default=256 << 20, ge=0, description="Free disk below which the collector says 503."
+    )
+
+
+class Collector(Section):
+    """How the collector treats clients."""
+
+    unknown_keys: Literal["accept", "reject"] = Field(
+        default="accept", description="accept: 200, counted and dropped, as Segment does; reject: 401."
+    )
+    trusted_proxies: list[Network] = Field(
+        default_factory=list, description="Peers whose forwarding headers are believed."
+    )
+    proxy_protocol: bool = Field(
+        default=False, description="Expect the PROXY protocol (v1, v2) from trusted proxies."
+    )
+    cors_origins: list[str] = Field(default_factory=lambda: ["*"], description="Allowed browser origins.")
+    cors_headers: list[str] = Field(
+        default_factory=list, description="More request headers browsers may send."
+    )
+    public_url: str | None = Field(
+        default=None, description="How browsers reach us, for the settings document."
+    )
+
+
+class LogSettings(Section):
+    """The log between the stages."""
+
+    type: Literal["sqlite"] = "sqlite"
+    partitions: int = Field(
+        default=1, ge=1, le=1024, description="Of the event topics; fixed once events exist."
+    )
+    retention_days: float = Field(default=7, gt=0, description="How long read records are kept.")
+    retention_bytes: int = Field(default=0, ge=0, description="Upper size of each log file; 0 for none.")
+
+
+class Workspace(Section):
+    """The whole of headwater.yaml."""
+
+    workspace: Name = Field(description="A name for the installation.")
+    sources: dict[Name, Source] = Field(min_length=1, description="Where events come from.")
+    destinations: dict[Name, Destination] = Field(default_factory=dict, description="Where events go.")
+    connections: list[Connection] | None = Field(
+        default=None, description="Default: every source to every destination."
+    )
+    processors: Processors = Processors()
+    limits: Limits = Limits()
+    collector: Collector = Collector()
+    log: LogSettings = LogSettings()
+
+    @field_validator("sources")
+    @classmethod
+    def _keys_are_unique(cls, sources: dict[str, Source]) -> dict[str, Source]:
+        owner: dict[str, str] = {}
+        for name, source in sources.items():
+            for key in source.write_keys:
+                if not key:
+                    raise ValueError(f"source {name!r} has an empty write key")
+                if owner.setdefault(key, name) != name:
+                    raise ValueError(
+                        f"sources {owner[key]!r} and {name!r} share a write key; each key names one source"
+                    )
+            if len(set(source.write_keys)) != len(source.write_keys):
+                raise ValueError(f"source {name!r} lists the same write key twice")
+        return sources
+
+    @model_validator(mode="after")
+    def _connections_name_what_exists(self) -> Workspace:
+        for connection in self.connections or ():
+            for name in connection.from_:
+                if name not in self.sources:
+                    raise ValueError(f"connections: no source {name!r}; sources: {', '.join(self.sources)}")
+            for name in connection.to:
+                if name not in self.destinations:
+                    raise ValueError(
+                        f"connections: no destination {name!r}; destinations: {', '.join(self.destinations)}"
+                    )
+        return self
+
+    def sources_of(self, destination: str) -> frozenset[str]:
+        """The sources whose events a destination receives."""
+        if self.connections is None:
+            return frozenset(self.sources)
+        return frozenset(name for c in self.connections if destination in c.to for name in c.from_)
+
+
+def secret(value: SecretStr | str) -> str:
+    """The text of a secret, for the moment of use."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

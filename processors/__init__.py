@@ -1,0 +1,1 @@
+"""The processors: normalize, dedupe, bots, identity, account; exactly once."""
