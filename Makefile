@@ -1,0 +1,72 @@
+# Headwater's verbs. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ROUNDS ?= 10
+
+.PHONY: help demo test check fmt lint types imports unit crash bench docs clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run ## install, start everything on this machine, send a demo stream, show the answers (DEMO_EXIT=1 ends by itself)
+	@$(BIN)/headwater demo $(if $(DEMO_EXIT),--exit,)
+
+test: system-deps $(VENV)/.dev node-deps check unit ## install what the tests need (Debian, PyPI, npm), then lint, types, import rules and all tests
+
+check: lint types imports ## lint, types and import rules
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest -n 2 --dist loadfile
+
+fmt: $(VENV)/.dev ## format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+crash: $(VENV)/.dev ## kill processes at random under load and balance the books (ROUNDS=10)
+	$(BIN)/python -m tests.crash.run --rounds $(ROUNDS)
+
+bench: $(VENV)/.dev ## measure everything against floor probes, print the table of docs/performance.md
+	$(BIN)/python -m bench
+
+docs: $(VENV)/.dev ## run every command and code block of the docs
+	$(BIN)/pytest tests/docs
+
+clean: ## remove environments, caches and demo data
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist tests/e2e/node/node_modules
+
+# --- environments -----------------------------------------------------------------------------------------------------
+# A stamp file says what is installed; it is older than pyproject.toml when something changed.
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headwater needs Python >= 3.11; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.run: pyproject.toml | $(BIN)/uv
+	@echo "installing Headwater into $(VENV) ..."
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[local]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/uv
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[local]' --group dev
+	@touch $@ $(VENV)/.run
+
+.PHONY: system-deps node-deps
+system-deps:
+	@bash deploy/dev/system-deps.sh
+
+node-deps:
+	@cd tests/e2e/node && npm install --silent --no-audit --no-fund
