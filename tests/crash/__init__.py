@@ -1,0 +1,1 @@
+"""Kill processes at random and balance the books."""
