@@ -8,7 +8,8 @@
     ├── LogError
     │   ├── LogUnavailable     the log cannot take a write now (disk full, broker away): answer 503, try again
     │   ├── Fenced             another owner has claimed this partition: stop, throw away what is in memory
-    │   └── OffsetOutOfRange   retention has passed the position asked for: loud, counted, never skipped silently
+    │   ├── OffsetOutOfRange   retention has passed the position asked for: loud, counted, never skipped silently
+    │   └── Corrupt            stored bytes are not what was written: restore the file, nothing is skipped
     └── StateError
         └── SchemaMismatch     the state folder was written by another version
 
@@ -77,6 +78,10 @@ class OffsetOutOfRange(LogError):
             f"{topic}[{partition}]: offset {offset} is outside the log, which holds {begin} to {end}; "
             f"{max(0, begin - offset)} records were removed by retention before they were read"
         )
+
+
+class Corrupt(LogError):
+    """Stored bytes fail their checksum: the disk or someone else changed the file. Nothing is skipped."""
 
 
 class StateError(HeadwaterError):
