@@ -1,0 +1,35 @@
+"""A running Headwater with the demo's events in it: what the docs' commands and queries are run against."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from headwater.demo.client import send_all
+from headwater.demo.stream import batches
+from tests.support.running import WORKSPACE, Running
+
+DEMO_SEED = 7
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The server of the docs: keys wk_web and wk_api, the demo stream delivered."""
+    running = Running(tmp_path_factory.mktemp("docs"), WORKSPACE)
+    try:
+        running.start()
+        stream = list(batches(DEMO_SEED, time.time_ns() // 1_000_000))
+        sent = send_all("127.0.0.1", running.port, {"web": "wk_web", "api": "wk_api"}, stream)
+        unique = len({event["messageId"] for batch in stream for event in batch.events})
+        assert sent == sum(len(batch.events) for batch in stream)
+        running.wait_for("1", unique, seconds=60)
+        running.wait_for("name NOT LIKE '.%' AND name IN ('trial_started', 'report_viewed')", 2, table=VIEWS)
+        yield running
+    finally:
+        if running.process is not None:
+            running.stop()
+
+
+VIEWS = "(SELECT name FROM system.tables WHERE database = 'headwater')"
