@@ -11,3 +11,5 @@ EVENT_NAME_CHARS = 1_024
 ID_CHARS = 500
 PROPERTIES = 10_000
 URL_BYTES = 16 * 1024
+JSON_DEPTH = 100  # levels of nesting in one event; parsers further down give up between 512 and 1,024
+REJECTIONS_LISTED = 5_000  # of one answer, so that a hostile body cannot make a large one

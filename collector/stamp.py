@@ -1,0 +1,65 @@
+"""The four timestamps and clock skew.
+
+`timestamp = receivedAt - (sentAt - originalTimestamp)`: what the client's clock is wrong by cancels out. Everything the
+formula leaves open is decided here, and an event is never refused for a bad time: what cannot be read counts as missing
+and leaves a flag, the text itself stays in the event's body.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from headwater import timestamps
+from headwater.event import Channel
+
+FUTURE_TOLERANCE_MS = 24 * 3600 * 1000
+
+When = str | int | float | None
+
+
+class Stamps(NamedTuple):
+    """Times in milliseconds since 1970 (UTC); `flags` is None where nothing was unusual."""
+
+    timestamp: int
+    original: int
+    sent: int | None
+    flags: list[str] | None
+
+
+def stamp(
+    received: int, channel: Channel, timestamp: When, original: When, sent: When, envelope_sent: When
+) -> Stamps:
+    """Resolve an event's times. An item's `sentAt` wins over the envelope's, `timestamp` over `originalTimestamp`."""
+    flags: list[str] = []
+    sent_ms = _first(("sent_at_unparsable", sent), ("sent_at_unparsable", envelope_sent), flags)
+    original_ms = _first(
+        ("timestamp_unparsable", timestamp), ("original_timestamp_unparsable", original), flags
+    )
+    if original_ms is None:
+        original_ms = received if sent_ms is None else sent_ms
+    result = original_ms if sent_ms is None else received - (sent_ms - original_ms)
+    if sent_ms is not None and original_ms > sent_ms and channel != "server":
+        result = received
+        flags.append("clamped_negative_gap")
+    elif result > received + FUTURE_TOLERANCE_MS:
+        if channel == "server":
+            flags.append("future")
+        else:
+            result = received
+            flags.append("clamped_future")
+    if not timestamps.MIN_MS <= result <= timestamps.MAX_MS:
+        result = min(max(result, timestamps.MIN_MS), timestamps.MAX_MS)
+        flags.append("clamped_range")
+    return Stamps(result, original_ms, sent_ms, flags or None)
+
+
+def _first(first: tuple[str, When], second: tuple[str, When], flags: list[str]) -> int | None:
+    """The first of two values that is a time; a value that is none leaves its flag once."""
+    for flag, value in (first, second):
+        if value is None or value == "":
+            continue
+        if (ms := timestamps.parse(value)) is not None:
+            return ms
+        if flag not in flags:
+            flags.append(flag)
+    return None
