@@ -12,7 +12,7 @@ import orjson
 Json = Any  # the JSON border: what a decoder returned
 
 EMPTY_OBJECT = b"{}"
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 def dumps(value: object) -> bytes:
@@ -36,12 +36,12 @@ def is_object(raw: bytes | msgspec.Raw) -> bool:
 def splice(raw: bytes | msgspec.Raw, key: str, value: bytes) -> bytes:
     """The object `raw` with `key` set to the JSON `value`; bytes are copied, nothing is decoded.
 
-    Where `raw` may already have that key (its name occurs in the bytes) the object is decoded, so that no key stands
-    twice. `raw` must be a JSON object.
+    Where `raw` may already have that key (its name occurs in the bytes, or an escape that could spell it) the object
+    is decoded, so that no key stands twice. `raw` must be a JSON object.
     """
     text = bytes(raw).strip()
     name = orjson.dumps(key)
-    if name in text:
+    if name in text or b"\\u" in text:
         fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         fields[key] = msgspec.Raw(value)
         return msgspec.json.encode(fields)
@@ -63,7 +63,7 @@ def repair(data: bytes) -> bytes:
     Python's own encoder writes bare `NaN`; refusing the batch would cost its neighbours. Non-finite numbers become null
     and undecodable bytes the replacement character. Raises ValueError where even that is not JSON.
     """
-    text = data.removeprefix(_BOM).decode("utf-8", "replace")
+    text = data.removeprefix(BOM).decode("utf-8", "replace")
     try:
         value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     except RecursionError:

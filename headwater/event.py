@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import Raw, Struct
@@ -21,6 +21,11 @@ EVENT_TYPES: frozenset[str] = frozenset(("identify", "track", "page", "screen", 
 Channel = Literal["browser", "server", "mobile"]
 
 NULL = b"null"
+
+if TYPE_CHECKING:
+    OptionalRaw = Raw | None
+else:
+    OptionalRaw = Raw  # msgspec decodes `Raw | None` as "only null"; a plain Raw with the default None does what is meant
 
 
 class Accepted(Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -44,8 +49,8 @@ class Accepted(Struct, rename="camel", omit_defaults=True, kw_only=True):
     ip: str | None = None  # to be filled into context.ip where the event brings none
     user_agent: str | None = None  # of the request, for client-side sources
     flags: list[str] | None = None  # e.g. "timestamp_unparsable", "clamped_future"
-    batch_context: Raw | None = None  # the envelope's, merged below the event's own
-    batch_integrations: Raw | None = None
+    batch_context: OptionalRaw = None  # the envelope's, merged below the event's own
+    batch_integrations: OptionalRaw = None
     body: Raw = Raw(b"{}")
 
 
@@ -55,7 +60,7 @@ class ContextView(Struct, rename="camel"):
     ip: Any = None
     user_agent: Any = None
     group_id: Any = None
-    traits: Raw | None = None
+    traits: OptionalRaw = None
 
 
 class Event(Struct, rename="camel", omit_defaults=True, kw_only=True, dict=True):
@@ -76,10 +81,10 @@ class Event(Struct, rename="camel", omit_defaults=True, kw_only=True, dict=True)
     event: str | None = None
     name: str | None = None
     category: str | None = None
-    properties: Raw | None = None
-    traits: Raw | None = None
+    properties: OptionalRaw = None
+    traits: OptionalRaw = None
     context: Raw = Raw(b"{}")
-    integrations: Raw | None = None
+    integrations: OptionalRaw = None
     flags: list[str] | None = None
     extra: dict[str, Raw] | None = None  # top-level keys the contract does not know, kept for the archive
 
@@ -144,6 +149,8 @@ class DroppedLine(Struct, rename="camel", omit_defaults=True, kw_only=True):
     event: Raw = Raw(b"{}")
 
 
+WIRE_KEYS: frozenset[str] = frozenset(Event.__struct_encode_fields__)
+
 _encoder = msgspec.json.Encoder()
 _accepted_decoder = msgspec.json.Decoder(Accepted)
 _event_decoder = msgspec.json.Decoder(Event)
@@ -177,6 +184,8 @@ def encode(event: Event) -> bytes:
     event.extra = None
     line = _encoder.encode(event)
     event.extra = extra
+    if WIRE_KEYS.isdisjoint(extra):
+        return b"%b,%b" % (line[:-1], _encoder.encode(extra)[1:])
     known = _dict_decoder.decode(line)
     fresh = {key: value for key, value in extra.items() if key not in known}
     return _encoder.encode({**known, **fresh})
