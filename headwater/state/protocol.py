@@ -24,8 +24,20 @@ class KeyTable(Protocol):
         ...
 
 
+FINGERPRINT_BYTES = (
+    10  # 80 bits: among 10 M keys a new one collides with probability 8e-18, in a billion 8e-16
+)
+
+
 class SeenTable(Protocol):
-    """A large set of fingerprints with the day each was first seen; the memory of dedupe."""
+    """A large set of fingerprints with the day each was first seen; the memory of dedupe.
+
+    A fingerprint is `FINGERPRINT_BYTES` uniformly distributed bytes (a hash).
+    """
+
+    def has(self, fingerprint: bytes, since_day: int) -> bool:
+        """Whether it was seen on `since_day` (days since 1970) or later."""
+        ...
 
     def contains(self, fingerprints: Sequence[bytes], since_day: int) -> list[bool]:
         """For each fingerprint, whether it was seen on `since_day` (days since 1970) or later."""

@@ -1,0 +1,195 @@
+"""The dedupe memory on disk: sorted runs of fingerprints inside the state's LMDB environment, a filter in RAM before them.
+
+Random inserts into a B-tree would rewrite a 4 KB page for each key. Instead each commit appends its fingerprints, sorted,
+as one small run for each of 256 shards; eight runs of one shard, day and level are merged into one of the next level, so
+that a key is rewritten a few times in its life, not once a neighbour. The day is in the run's name, not beside each key:
+9 bytes a key on disk and 2 to 4 in RAM. A round-robin sweep, some shards a commit, removes days that have passed out of
+the window, joins the runs of days that are over and fits the filters, so that no commit does much more than its share.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Any
+
+from headwater.state import runs
+from headwater.state.protocol import FINGERPRINT_BYTES
+
+SHARDS = 256  # by the first byte, which is therefore not stored
+WIDTH = FINGERPRINT_BYTES - 1
+FANOUT = 8
+SWEEP_SHARDS = 8  # shards swept in one commit
+_FIRST_CAPACITY = 512
+_KEY = Struct(">BHBI")  # shard, day, level, sequence number
+
+Txn = Any  # lmdb.Transaction[memoryview]; the package's types are not followed
+Database = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a run is, and how many fingerprints it has."""
+
+    key: bytes
+    day: int
+    level: int
+    count: int
+
+
+@dataclass(slots=True)
+class Shard:
+    """The runs of one shard, newest day first; the filter is built when it is first needed."""
+
+    runs: list[Run] = field(default_factory=list)
+    filter: runs.Filter | None = None
+
+    @property
+    def count(self) -> int:
+        """Fingerprints in all runs."""
+        return sum(run.count for run in self.runs)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a transaction wrote, to be taken over by the table in RAM once it is committed."""
+
+    runs: dict[int, list[Run]] = field(default_factory=dict)
+    added: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    filters: dict[int, runs.Filter] = field(default_factory=dict)
+
+
+class DiskSeen:
+    """The seen table of one state folder. `reader` gives the read transaction in force."""
+
+    def __init__(self, db: Database, reader: Callable[[], Txn]) -> None:
+        self._db = db
+        self._reader = reader
+        self._shards = [Shard() for _ in range(SHARDS)]
+        self._sequence = 0
+        self._hand = 0
+        self._load()
+
+    def _load(self) -> None:
+        for key, value in self._reader().cursor(self._db):
+            shard, day, level, sequence = _KEY.unpack(key)
+            self._shards[shard].runs.append(Run(bytes(key), day, level, len(value) // WIDTH))
+            self._sequence = max(self._sequence, sequence)
+        for one in self._shards:
+            one.runs.sort(key=_newest_first)
+
+    def has(self, fingerprint: bytes, since_day: int) -> bool:
+        """Whether it was seen on `since_day` or later."""
+        shard = self._shards[fingerprint[0]]
+        if not shard.runs:
+            return False
+        if shard.filter is None:
+            shard.filter = self._fit(self._reader(), shard.runs)
+        return fingerprint in shard.filter and self._search(shard, fingerprint[1:], since_day)
+
+    def _search(self, shard: Shard, entry: bytes, since_day: int) -> bool:
+        txn = self._reader()
+        return any(
+            run.day >= since_day and runs.has(txn.get(run.key, db=self._db), entry) for run in shard.runs
+        )
+
+    def contains(self, fingerprints: Sequence[bytes], since_day: int) -> list[bool]:
+        """For each fingerprint, whether it was seen on `since_day` or later."""
+        return [self.has(fingerprint, since_day) for fingerprint in fingerprints]
+
+    def __len__(self) -> int:
+        return sum(shard.count for shard in self._shards)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes held by the filters."""
+        return sum(shard.filter.nbytes for shard in self._shards if shard.filter is not None)
+
+    def write(self, txn: Txn, seen: Iterable[tuple[bytes, int]], expire_before_day: int | None) -> Changes:
+        """Write new fingerprints and sweep some shards; nothing in RAM changes before `apply`."""
+        changes = Changes()
+        grouped: defaultdict[tuple[int, int], set[bytes]] = defaultdict(set)
+        for fingerprint, day in seen:
+            grouped[fingerprint[0], day].add(fingerprint[1:])
+        for (shard, day), found in grouped.items():
+            mine = self._runs(changes, shard)
+            mine.append(self._put(txn, shard, day, 0, b"".join(sorted(found))))
+            changes.added[shard].extend(found)
+            self._promote(txn, shard, day, mine)
+        self._sweep(txn, changes, expire_before_day)
+        return changes
+
+    def apply(self, changes: Changes) -> None:
+        """Take over what a committed transaction wrote."""
+        for number, fresh in changes.runs.items():
+            shard = self._shards[number]
+            fresh.sort(key=_newest_first)
+            shard.runs = fresh
+            if (fitted := changes.filters.get(number)) is not None:
+                shard.filter = fitted
+            elif shard.filter is not None:
+                shard.filter.add(changes.added[number])
+
+    def _runs(self, changes: Changes, shard: int) -> list[Run]:
+        if (mine := changes.runs.get(shard)) is None:
+            mine = changes.runs[shard] = list(self._shards[shard].runs)
+        return mine
+
+    def _put(self, txn: Txn, shard: int, day: int, level: int, run: bytes) -> Run:
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        key = _KEY.pack(shard, day, level, self._sequence)
+        txn.put(key, run, db=self._db)
+        return Run(key, day, level, len(run) // WIDTH)
+
+    def _promote(self, txn: Txn, shard: int, day: int, mine: list[Run]) -> None:
+        level = 0
+        while len(same := [run for run in mine if run.day == day and run.level == level]) >= FANOUT:
+            level += 1
+            self._join(txn, shard, same, level, mine)
+
+    def _join(self, txn: Txn, shard: int, same: list[Run], level: int, mine: list[Run]) -> None:
+        merged = runs.merge([bytes(txn.get(run.key, db=self._db)) for run in same], WIDTH)
+        for run in same:
+            txn.delete(run.key, db=self._db)
+            mine.remove(run)
+        mine.append(self._put(txn, shard, same[0].day, level, merged))
+
+    def _sweep(self, txn: Txn, changes: Changes, expire_before_day: int | None) -> None:
+        for _ in range(SWEEP_SHARDS):
+            number = self._hand
+            self._hand = (number + 1) % SHARDS
+            mine = self._runs(changes, number)
+            before = len(mine)
+            if expire_before_day is not None:
+                self._expire(txn, mine, expire_before_day)
+            expired = len(mine) < before
+            self._close_days(txn, number, mine)
+            current = self._shards[number].filter
+            if current is not None and (expired or sum(run.count for run in mine) > current.capacity):
+                changes.filters[number] = self._fit(txn, mine)
+
+    def _expire(self, txn: Txn, mine: list[Run], before_day: int) -> None:
+        for run in [run for run in mine if run.day < before_day]:
+            txn.delete(run.key, db=self._db)
+            mine.remove(run)
+
+    def _close_days(self, txn: Txn, shard: int, mine: list[Run]) -> None:
+        newest = max((run.day for run in mine), default=0)
+        for day in {run.day for run in mine if run.day < newest}:
+            same = [run for run in mine if run.day == day]
+            if len(same) > 1:
+                self._join(txn, shard, same, max(run.level for run in same) + 1, mine)
+
+    def _fit(self, txn: Txn, mine: list[Run]) -> runs.Filter:
+        """A filter with room for half as many fingerprints again."""
+        room = sum(run.count for run in mine) * 3 // 2
+        fitted = runs.Filter(max(_FIRST_CAPACITY, room))
+        for run in mine:
+            fitted.add(runs.entries(bytes(txn.get(run.key, db=self._db)), WIDTH))
+        return fitted
+
+
+def _newest_first(run: Run) -> int:
+    return -run.day
