@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any
 
-from headwater.state import runs
+from headwater.state import runs as sorted_runs
 from headwater.state.protocol import FINGERPRINT_BYTES
 
 SHARDS = 256  # by the first byte, which is therefore not stored
@@ -44,7 +44,7 @@ class Shard:
     """The runs of one shard, newest day first; the filter is built when it is first needed."""
 
     runs: list[Run] = field(default_factory=list)
-    filter: runs.Filter | None = None
+    filter: sorted_runs.Filter | None = None
 
     @property
     def count(self) -> int:
@@ -58,7 +58,7 @@ class Changes:
 
     runs: dict[int, list[Run]] = field(default_factory=dict)
     added: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
-    filters: dict[int, runs.Filter] = field(default_factory=dict)
+    filters: dict[int, sorted_runs.Filter] = field(default_factory=dict)
 
 
 class DiskSeen:
@@ -92,7 +92,8 @@ class DiskSeen:
     def _search(self, shard: Shard, entry: bytes, since_day: int) -> bool:
         txn = self._reader()
         return any(
-            run.day >= since_day and runs.has(txn.get(run.key, db=self._db), entry) for run in shard.runs
+            run.day >= since_day and sorted_runs.has(txn.get(run.key, db=self._db), entry)
+            for run in shard.runs
         )
 
     def contains(self, fingerprints: Sequence[bytes], since_day: int) -> list[bool]:
@@ -150,7 +151,7 @@ class DiskSeen:
             self._join(txn, shard, same, level, mine)
 
     def _join(self, txn: Txn, shard: int, same: list[Run], level: int, mine: list[Run]) -> None:
-        merged = runs.merge([bytes(txn.get(run.key, db=self._db)) for run in same], WIDTH)
+        merged = sorted_runs.merge([bytes(txn.get(run.key, db=self._db)) for run in same], WIDTH)
         for run in same:
             txn.delete(run.key, db=self._db)
             mine.remove(run)
@@ -182,12 +183,12 @@ class DiskSeen:
             if len(same) > 1:
                 self._join(txn, shard, same, max(run.level for run in same) + 1, mine)
 
-    def _fit(self, txn: Txn, mine: list[Run]) -> runs.Filter:
+    def _fit(self, txn: Txn, mine: list[Run]) -> sorted_runs.Filter:
         """A filter with room for half as many fingerprints again."""
         room = sum(run.count for run in mine) * 3 // 2
-        fitted = runs.Filter(max(_FIRST_CAPACITY, room))
+        fitted = sorted_runs.Filter(max(_FIRST_CAPACITY, room))
         for run in mine:
-            fitted.add(runs.entries(bytes(txn.get(run.key, db=self._db)), WIDTH))
+            fitted.add(sorted_runs.entries(bytes(txn.get(run.key, db=self._db)), WIDTH))
         return fitted
 
 
