@@ -1,0 +1,141 @@
+"""Rows of `events` as what the engine is sent: text that is always right, columns where they are equal and faster. Pure.
+
+`text` writes JSONEachRow. `encode` writes Native blocks for the rows whose shapes have simple types and leaves the rest
+(arrays of objects, mixed arrays, keys with dots, very rare shapes, integers beyond 64 bits) to `text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from destinations.clickhouse import native
+from destinations.clickhouse.columns import TYPED
+from destinations.clickhouse.mapping import Row
+from destinations.clickhouse.shapes import INT_MAX, INT_MIN, UINT_MAX, Flat, Shape
+from headwater import codec, timestamps
+
+EVENT_COLUMNS = (*(column.name for column in TYPED), "properties", "traits")
+MAX_SHAPES = 256  # of one block; the rest, rare ones, go as text
+MAX_PATHS = 700  # of one block; more would cost more in headers than the text costs to parse
+_TIMES = frozenset(column.name for column in TYPED if column.kind in ("time", "ntime"))
+_TIME_CELLS = tuple(index for index, column in enumerate(TYPED) if column.name in _TIMES)
+_NAMES = tuple(column.name for column in TYPED)
+
+# What makes the engine's text parser keep values as they are: no dates guessed from strings, a key with a dot stays a key.
+TEXT_SETTINGS: Mapping[str, str] = {
+    "date_time_input_format": "best_effort",
+    "input_format_try_infer_dates": "0",
+    "input_format_try_infer_datetimes": "0",
+    "json_type_escape_dots_in_keys": "1",
+    "type_json_skip_duplicated_paths": "1",
+    "input_format_skip_unknown_fields": "0",
+}
+
+
+class Payload(NamedTuple):
+    """What one insert sends: an input format, its bytes, and the rows they hold, in the bytes' order."""
+
+    format: Literal["JSONEachRow", "Native"]
+    data: bytes
+    rows: Sequence[Row]
+
+
+def text(rows: Sequence[Row]) -> Payload:
+    """The rows as JSONEachRow."""
+    return Payload("JSONEachRow", b"\n".join([_line(row) for row in rows]), rows)
+
+
+def encode(rows: Sequence[Row]) -> list[Payload]:
+    """The rows as Native blocks where that is equal to the text, as text otherwise; every row once."""
+    groups: dict[tuple[Shape, Shape], list[Row]] = {}
+    plain: list[Row] = []
+    for row in rows:
+        properties, traits = row.properties.shape, row.traits.shape
+        if properties.columnar and traits.columnar:
+            groups.setdefault((properties, traits), []).append(row)
+        else:
+            plain.append(row)
+    chosen = _choose(groups, plain)
+    payloads = []
+    if chosen:
+        try:
+            payloads.append(columns(chosen))
+        except OverflowError:
+            wide = [row for group in chosen for row in group if _is_wide(row)]
+            narrow = [[row for row in group if not _is_wide(row)] for group in chosen]
+            plain += wide
+            payloads.append(columns([group for group in narrow if group]))
+    return [*payloads, text(plain)] if plain else payloads
+
+
+def _choose(groups: dict[tuple[Shape, Shape], list[Row]], plain: list[Row]) -> list[list[Row]]:
+    """The commonest groups, within the bounds of a block; the rows of others are added to `plain`."""
+    chosen: list[list[Row]] = []
+    paths: set[str] = set()
+    for (properties, traits), rows in sorted(groups.items(), key=lambda item: -len(item[1])):
+        wider = paths.union(properties.json_paths, traits.json_paths)
+        if len(chosen) < MAX_SHAPES and len(wider) <= MAX_PATHS:
+            chosen.append(rows)
+            paths = wider
+        else:
+            plain += rows
+    return chosen
+
+
+def _is_wide(row: Row) -> bool:
+    """Whether a value is an integer beyond Int64, which the text parser gives another type."""
+    values = (*row.properties.values, *row.traits.values)
+    return any(
+        not INT_MIN <= number <= INT_MAX
+        for value in values
+        for number in (value if type(value) is list else (value,))
+        if type(number) is int
+    )
+
+
+def columns(groups: Sequence[Sequence[Row]]) -> Payload:
+    """Groups of rows, each of one shape, as one Native block. Raises OverflowError."""
+    rows = [row for group in groups for row in group]
+    parts = []
+    for column, cells in zip(TYPED, zip(*[row.cells for row in rows], strict=True), strict=True):
+        engine_type, encoded = native.COLUMNS[column.kind]
+        parts.append(native.column(column.name, engine_type, encoded(cells)))
+    for name, index in (("properties", 1), ("traits", 2)):
+        json_column = native.JsonColumn()
+        for group in groups:
+            _add(json_column, [row[index] for row in group])  # type: ignore[misc]
+        parts.append(native.column(name, "JSON", json_column.data()))
+    return Payload("Native", native.block(parts, len(rows)), rows)
+
+
+def _add(json_column: native.JsonColumn, flats: Sequence[Flat]) -> None:
+    shape = flats[0].shape
+    values = list(zip(*[flat.values for flat in flats], strict=True)) if shape.paths else []
+    json_column.add(shape.json_paths, shape.types, values, len(flats))
+
+
+def _line(row: Row) -> bytes:
+    cells = dict(zip(_NAMES, row.cells, strict=True))
+    for index in _TIME_CELLS:
+        ms = row.cells[index]
+        if ms is not None:
+            cells[_NAMES[index]] = timestamps.iso(ms)
+    cells["properties"], cells["traits"] = row.properties.value, row.traits.value
+    try:
+        return orjson.dumps(cells)
+    except (orjson.JSONEncodeError, TypeError):
+        return codec.dumps(_within_64_bits(cells))
+
+
+def _within_64_bits(value: Any) -> Any:
+    """The same value with integers that no engine type holds as their digits."""
+    if type(value) is int:
+        return value if INT_MIN <= value <= UINT_MAX else str(value)
+    if type(value) is list:
+        return [_within_64_bits(item) for item in value]
+    if type(value) is dict:
+        return {key: _within_64_bits(item) for key, item in value.items()}
+    return value
