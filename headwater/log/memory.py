@@ -21,8 +21,9 @@ from typing import Literal, Self, TypeVar
 from msgspec.structs import replace
 
 from headwater.clock import Clock, SystemClock
-from headwater.errors import Fenced, LogUnavailable, OffsetOutOfRange
+from headwater.errors import LogUnavailable, OffsetOutOfRange
 from headwater.log.groups import Group, Member
+from headwater.log.owner import Claim, GatheredTransaction
 from headwater.log.protocol import (
     Batch,
     Bounds,
@@ -157,7 +158,7 @@ class MemoryLog:
         await self.register(group, [tp])
         epoch = self.disk.claims.get((group, tp), 0) + 1
         self.disk.claims[group, tp] = epoch
-        return MemoryOwner(self, group, tp, epoch)
+        return Claim(self, group, tp, epoch)
 
     async def bounds(self, tp: TopicPartition) -> Bounds:
         """First and next offset of the partition."""
@@ -248,20 +249,19 @@ class MemoryLog:
         """The log of the next process, on the same store."""
         return MemoryLog(self._count, self._clock, self.disk)
 
-    async def commit_transaction(self, transaction: MemoryTransaction) -> dict[TopicPartition, int]:
+    def check_output(self, group: str, tp: TopicPartition) -> None:  # noqa: ARG002 - this log writes every topic
+        """Raises ValueError for a partition that the topic does not have."""
+        self._known(tp)
+
+    async def commit_transaction(self, transaction: GatheredTransaction) -> dict[TopicPartition, int]:
         """Apply a transaction, unless its owner has been fenced meanwhile."""
         return await self._durable("transaction", lambda: self._apply(transaction))
 
-    def _apply(self, transaction: MemoryTransaction) -> dict[TopicPartition, int]:
-        owner = transaction.owner
-        newest = self.disk.claims.get((owner.group, owner.tp), 0)
-        if newest != owner.epoch:
-            raise Fenced(
-                f"group {owner.group!r}: {owner.tp.topic}[{owner.tp.partition}] was claimed again "
-                f"(epoch {newest}, this owner has {owner.epoch}); stop and throw its state away"
-            )
+    def _apply(self, transaction: GatheredTransaction) -> dict[TopicPartition, int]:
+        claim = transaction.claim
+        claim.check(self.disk.claims.get((claim.group, claim.tp), 0))
         self._write(transaction.entries)
-        self._advance(owner.group, transaction.positions)
+        self._advance(claim.group, transaction.positions)
         written = {TopicPartition(topic, partition) for topic, partition, _ in transaction.entries}
         ends = {tp: self.disk.part(tp).end for tp in written}
         for tp in written:
@@ -315,49 +315,3 @@ class MemoryLog:
     def _alive(self) -> None:
         if self._crashed:
             raise LogUnavailable("this log has crashed; go on with the one that reopen() returns")
-
-
-class MemoryOwner:
-    """The exclusive owner of one partition for a group."""
-
-    def __init__(self, log: MemoryLog, group: str, tp: TopicPartition, epoch: int) -> None:
-        self.log, self.group, self.tp, self.epoch = log, group, tp, epoch
-
-    def begin(self) -> MemoryTransaction:
-        """Start a transaction."""
-        return MemoryTransaction(self)
-
-    async def position(self) -> Position | None:
-        """The committed position."""
-        return await self.log.committed(self.group, self.tp)
-
-    async def close(self) -> None:
-        """Give the claim up; a newer claim makes this needless."""
-
-
-class MemoryTransaction:
-    """Outputs and positions that are applied together by `commit`."""
-
-    def __init__(self, owner: MemoryOwner) -> None:
-        self.owner = owner
-        self.entries: list[Entry] = []
-        self.positions: dict[TopicPartition, Position] = {}
-        self._used = False
-
-    def append(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Add output records. Raises ValueError for an unknown partition."""
-        tp = TopicPartition(topic, partition)
-        if not 0 <= partition < (have := self.owner.log.partitions(topic)):
-            raise ValueError(f"{topic} has partitions 0 to {have - 1}, not {partition}; see log.partitions")
-        self.entries.extend(Entry(*tp, record) for record in records)
-
-    def advance(self, tp: TopicPartition, position: Position) -> None:
-        """Move the group's position of `tp`."""
-        self.positions[tp] = position
-
-    async def commit(self) -> dict[TopicPartition, int]:
-        """Apply everything, once. Raises Fenced or LogUnavailable."""
-        if self._used:
-            raise RuntimeError("a transaction is committed once; begin another")
-        self._used = True
-        return await self.owner.log.commit_transaction(self)
