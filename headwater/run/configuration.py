@@ -1,0 +1,85 @@
+"""The workspace of a running process: loaded with every destination's own rules, and the last good copy to fall back on.
+
+A workspace that became invalid while Headwater runs must not keep a killed child from coming back, so the supervisor keeps
+the text of the last valid one in run/, and a supervised stage falls back to it. By hand, an invalid file is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from headwater import logs
+from headwater.errors import ConfigError
+from headwater.paths import WORKSPACE_FILE, DataDir
+from headwater.run.files import replace
+from headwater.workspace.load import Loaded, load, loads
+from headwater.workspace.model import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+def find(data: DataDir, given: str | None) -> Path:
+    """The workspace file: the one given, else ./headwater.yaml, else the one in the data folder (which may not exist)."""
+    if given:
+        return Path(given)
+    here = Path(WORKSPACE_FILE)
+    return here if here.exists() else data.root / WORKSPACE_FILE
+
+
+def read(file: Path) -> Loaded:
+    """Load and check the file, and keep its secrets out of the logs. Raises ConfigError."""
+    from destinations.kit.registry import validate_destination
+
+    loaded = load(file, validate_destination)
+    logs.redact(loaded.secrets)
+    return loaded
+
+
+def read_or_last_good(file: Path, data: DataDir) -> Loaded:
+    """Load the file, or the copy of the last valid one where it has become invalid. Raises ConfigError."""
+    try:
+        return read(file)
+    except ConfigError as error:
+        copy = _copy(data)
+        if not copy.exists():
+            raise
+        logger.error("the workspace is invalid; going on with the last valid one:\n%s", error)  # noqa: TRY400
+        loaded = loads(copy.read_text("utf-8"), file)
+        logs.redact(loaded.secrets)
+        return loaded
+
+
+def keep(loaded: Loaded, data: DataDir) -> None:
+    """Remember a valid workspace for children that must start while the file is invalid."""
+    replace(_copy(data), loaded.text.encode())
+
+
+def forget(data: DataDir) -> None:
+    """Remove the copy: a fresh start needs a valid file."""
+    _copy(data).unlink(missing_ok=True)
+
+
+def _copy(data: DataDir) -> Path:
+    return data.run / "last-good.yaml"
+
+
+def narrow(workspace: Workspace, only: str | None) -> Workspace:
+    """The workspace with one destination alone (None: as it is)."""
+    if only is None:
+        return workspace
+    return workspace.model_copy(update={"destinations": {only: workspace.destinations[only]}})
+
+
+def embedded_clickhouse(workspace: Workspace) -> bool:
+    """Whether a destination uses the engine inside Headwater."""
+    return any(
+        d.type == "clickhouse" and d.enabled and not d.options.get("url")
+        for d in workspace.destinations.values()
+    )
+
+
+def metrics_folder(data: DataDir) -> None:
+    """Share counters with the other processes of the folder; before anything imports prometheus_client."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(data.metrics)

@@ -1,0 +1,141 @@
+"""Pydantic's findings as sentences a person can act on: place, expectation, what was received, the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from headwater.workspace.tree import Tree, Where, dotted
+
+_SHOWN_CHARS = 60
+_SECRET_KEYS = frozenset({"write_keys"})
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where a known name is near, else nothing."""
+    near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def explain(tree: Tree, model: type[BaseModel], errors: Sequence[ErrorDetails]) -> None:
+    """Add a problem for each error, one for each place."""
+    told: set[tuple[Where, str]] = set()
+    for error in errors:
+        where, kind = _in_file(tree, error["loc"]), error["type"]
+        if where in tree.unresolved or (where, kind) in told:
+            continue
+        told.add((where, kind))
+        if kind == "extra_forbidden":
+            _unknown_key(tree, model, where)
+        elif error["loc"] and error["loc"][-1] == "[key]":
+            _bad_name(tree, where)
+        elif kind == "missing":
+            _missing(tree, model, (*where, *error["loc"][len(where) :]))
+        else:
+            tree.problem(tree.place(where), f"{_at(where)}{_expected(error)}{_received(tree, where, error)}")
+
+
+def _in_file(tree: Tree, loc: tuple[str | int, ...]) -> Where:
+    """The longest part of pydantic's location that the file holds (it appends union branches and markers)."""
+    for length in range(len(loc), 0, -1):
+        if loc[:length] in tree.values or loc[:length] in tree.keys:
+            return loc[:length]
+    return ()
+
+
+def _at(where: Where) -> str:
+    return f"{dotted(where)}: " if where else ""
+
+
+def _unknown_key(tree: Tree, model: type[BaseModel], where: Where) -> None:
+    known = names_at(model, where[:-1])
+    inside = f"{dotted(where[:-1])}: " if len(where) > 1 else ""
+    listed = f"; known keys: {', '.join(known)}" if known else ""
+    message = f"{inside}unknown key {where[-1]!r}{suggestion(where[-1], known)}{listed}"
+    tree.problem(tree.keys.get(where) or tree.place(where), message)
+
+
+def _bad_name(tree: Tree, where: Where) -> None:
+    rule = "a name is 1 to 63 of a-z, 0-9, _ and -, and begins with a letter"
+    tree.problem(tree.keys.get(where), f"{_at(where[:-1])}{where[-1]!r} is no name; {rule}")
+
+
+def _missing(tree: Tree, model: type[BaseModel], where: Where) -> None:
+    parent = where[:-1]
+    place = tree.keys.get(parent) or tree.place(parent)
+    section = section_at(model, parent)
+    found = _field(section, where[-1]) if section else None
+    text = f" ({found.description})" if found is not None and found.description else ""
+    tree.problem(place, f"{_at(parent)}the key {where[-1]!r} is missing{text}")
+
+
+def _expected(error: ErrorDetails) -> str:
+    message = error["msg"]
+    if message.startswith("Input should be "):
+        return f"expected {message.removeprefix('Input should be ')}"
+    return message.removeprefix("Value error, ")
+
+
+def _received(tree: Tree, where: Where, error: ErrorDetails) -> str:
+    if error["type"] == "value_error" or _SECRET_KEYS.intersection(map(str, where)):
+        return ""
+    place = tree.values.get(where)
+    if place is None or place.text is None:
+        kind = {dict: "a mapping", list: "a list", NoneType: "nothing"}.get(type(error["input"]), "")
+        return f", received {kind}" if kind else ""
+    text = (
+        place.text
+        if len(place.text) <= _SHOWN_CHARS
+        else f"{place.text[:_SHOWN_CHARS]}... ({len(place.text)} characters)"
+    )
+    shown = f", received {text!r}" if text else ", received nothing"
+    if error["type"] == "string_type":
+        return f"{shown}; put it in quotes"
+    return shown + (suggestion(text, _choices(error)) if error["type"] == "literal_error" else "")
+
+
+def _choices(error: ErrorDetails) -> list[str]:
+    expected = str(error.get("ctx", {}).get("expected", ""))
+    return [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
+
+
+def _field(section: type[BaseModel], name: str | int) -> Any:
+    for key, found in section.model_fields.items():
+        if name in (found.alias, key):
+            return found
+    return None
+
+
+def section_at(model: type[BaseModel], where: Where) -> type[BaseModel] | None:
+    """The model that describes the mapping at `where`."""
+    here: Any = model
+    for step in where:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            found = _field(here, step)
+            here = None if found is None else _plain(found.annotation)
+        elif get_origin(here) in (dict, list):
+            here = _plain(get_args(here)[-1])
+        else:
+            return None
+    return here if isinstance(here, type) and issubclass(here, BaseModel) else None
+
+
+def _plain(annotation: Any) -> Any:
+    """An annotation without Annotated and Optional."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        rest = [part for part in get_args(annotation) if part is not NoneType]
+        return _plain(rest[0]) if rest else annotation
+    return annotation if get_origin(annotation) is not Literal else str
+
+
+def names_at(model: type[BaseModel], where: Where) -> list[str]:
+    """The keys that the mapping at `where` may have."""
+    section = section_at(model, where)
+    return [found.alias or key for key, found in section.model_fields.items()] if section else []

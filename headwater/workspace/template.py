@@ -1,0 +1,59 @@
+"""The workspace that `headwater init` writes: runs as it is, explains itself, and has fresh random write keys."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+_TEXT = """\
+# Headwater workspace. `headwater check` validates it; a running Headwater takes changes over as soon as this is saved.
+# Secrets: write ${{NAME}} for an environment variable, ${{NAME:-default}}, or file:PATH for the first line of a file.
+workspace: {name}
+
+# Where events come from. Give an SDK the write key of its source. A source may have two keys while you rotate them.
+sources:
+  web: {{kind: browser, write_keys: [{web}]}}
+  api: {{kind: server, write_keys: [{api}]}}
+  # app: {{kind: mobile, write_keys: ["${{APP_KEY}}"]}}
+
+# Where events go. `clickhouse` without a url is the engine inside Headwater.
+destinations:
+  warehouse: {{type: clickhouse}}
+  # hook: {{type: webhook, url: "https://example.com/in", filter: 'type = "track"'}}
+
+# Which source feeds which destination; without this, every source feeds every destination.
+# connections:
+#   - {{from: [web, api], to: [warehouse]}}
+
+# What happens between the two. These are the defaults.
+# processors:
+#   dedupe: {{window_days: 7}}
+#   bots: {{mode: flag}}                 # off, shadow, flag or drop
+#   account: {{traits: [name, plan, industry, employees]}}
+
+# collector:
+#   trusted_proxies: [10.0.0.0/8]      # whose X-Forwarded-For is believed
+"""
+
+
+def render(name: str) -> str:
+    """The text, with fresh keys."""
+    return _TEXT.format(
+        name=name, web=f"wk_web_{secrets.token_hex(12)}", api=f"wk_api_{secrets.token_hex(12)}"
+    )
+
+
+def name_from(folder: Path) -> str:
+    """A legal workspace name from a folder's name."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", folder.name.lower()).strip("-_")[:63]
+    return name if re.match(r"[a-z]", name) else "headwater"
+
+
+def write_new(file: Path) -> None:
+    """Write a workspace readable by its owner only. Raises FileExistsError rather than overwrite one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(render(name_from(file.absolute().parent)))
