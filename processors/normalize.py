@@ -1,0 +1,228 @@
+"""Normalize. Turns an accepted record into an event of Segment's shape.
+
+What the server decided (ids, type, timestamps, source) wins over what the body says. The envelope's context and integrations
+lie below the event's own. Address and agent of the request fill `context.ip` and `context.userAgent` where the event says
+nothing about them: an explicit value, null too, is a client's wish. Keys the contract does not know go to `extra`.
+
+Total: every body that is JSON gives an event; what had to be left out is named in `flags`. A body that cannot be decoded at
+all (nested deeper than the decoder goes) is a drop, `unreadable_body`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from headwater import limits
+from headwater.codec import EMPTY_OBJECT
+from headwater.event import Accepted, ContextView, Drop, Event
+from headwater.workspace.model import Workspace
+
+Normalize: TypeAlias = Callable[[Accepted], Event | Drop]
+
+_ABSENT = Raw(b"")
+_MERGE_DEPTH = 32  # levels of context that are merged; below them the event's own value stands as it is
+_SMALLEST_PROPERTY = 5  # bytes of `"":1,`: an object shorter than the limit times this is not over it
+_NAMED = frozenset(("page", "screen"))
+
+
+class _Body(Struct, rename="camel", forbid_unknown_fields=True):
+    """What stock SDKs send. Raw fields are not even decoded: the header's value wins, or nothing reads them here."""
+
+    context: Raw = _ABSENT
+    properties: Raw = _ABSENT
+    traits: Raw = _ABSENT
+    integrations: Raw = _ABSENT
+    event: Any = None
+    name: Any = None
+    category: Any = None
+    metadata: Raw = msgspec.field(default=_ABSENT, name="_metadata")
+    type: Raw = _ABSENT
+    message_id: Raw = _ABSENT
+    anonymous_id: Raw = _ABSENT
+    user_id: Raw = _ABSENT
+    group_id: Raw = _ABSENT
+    previous_id: Raw = _ABSENT
+    timestamp: Raw = _ABSENT
+    original_timestamp: Raw = _ABSENT
+    sent_at: Raw = _ABSENT
+    received_at: Raw = _ABSENT
+    channel: Raw = _ABSENT
+    version: Raw = _ABSENT
+    write_key: Raw = _ABSENT
+    project_id: Raw = _ABSENT
+
+
+class _Address(Struct, rename="camel"):
+    """The parts of a context that the request may fill."""
+
+    ip: Any = msgspec.UNSET
+    user_agent: Any = msgspec.UNSET
+    group_id: Any = None
+    traits: Raw = _ABSENT
+
+
+class _Title(Struct):
+    name: Any = None
+    category: Any = None
+
+
+_WIRE = {field.encode_name: field.name for field in msgspec.structs.fields(_Body)}
+# Not a client's to say, or already in the header: never passed on.
+_STRIPPED = frozenset(_WIRE) - {"_metadata"}
+
+_body_decoder = msgspec.json.Decoder(_Body)
+_dict_decoder = msgspec.json.Decoder(dict[str, Raw])
+_address_decoder = msgspec.json.Decoder(_Address)
+_title_decoder = msgspec.json.Decoder(_Title)
+_encode = msgspec.json.Encoder().encode
+
+
+def build(workspace: Workspace) -> Normalize:
+    """The normalizer of a workspace."""
+    del workspace  # nothing of it is configurable; the signature is every processor's
+    return normalize
+
+
+def normalize(accepted: Accepted) -> Event | Drop:
+    """One event from its header and body; `unreadable_body` where the body is no JSON object within reach."""
+    try:
+        body, extra = _decode(accepted.body)
+        event = _event(accepted, body)
+        _fill_context(event, accepted, body.context)
+        _fill_bodies(event, accepted, body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Drop("unreadable_body", f"the body is not a JSON object that can be decoded: {error}")
+    event.extra = extra
+    return event
+
+
+def _decode(raw: Raw) -> tuple[_Body, dict[str, Raw] | None]:
+    try:
+        body = _body_decoder.decode(raw)
+    except msgspec.ValidationError:
+        return _decode_leniently(raw)
+    return body, None if body.metadata is _ABSENT else {"_metadata": body.metadata}
+
+
+def _decode_leniently(raw: Raw) -> tuple[_Body, dict[str, Raw] | None]:
+    fields = _dict_decoder.decode(raw)
+    body = _Body()
+    for wire in _WIRE.keys() & fields.keys():
+        value: Any = fields[wire]
+        if wire in ("event", "name", "category"):
+            value = msgspec.json.decode(value)
+        setattr(body, _WIRE[wire], value)
+    extra = {name: value for name, value in fields.items() if name not in _STRIPPED}
+    return body, extra or None
+
+
+def _event(accepted: Accepted, body: _Body) -> Event:
+    return Event(
+        type=accepted.type,
+        message_id=accepted.message_id,
+        source_id=accepted.source_id,
+        channel=accepted.channel,
+        received_at=accepted.received_at,
+        timestamp=accepted.timestamp,
+        original_timestamp=accepted.original_timestamp,
+        sent_at=accepted.sent_at,
+        anonymous_id=accepted.anonymous_id,
+        user_id=accepted.user_id,
+        group_id=accepted.group_id,
+        previous_id=accepted.previous_id,
+        event=body.event if type(body.event) is str and accepted.type == "track" else None,
+        name=body.name if type(body.name) is str else None,
+        category=body.category if type(body.category) is str else None,
+        flags=accepted.flags,
+    )
+
+
+def _fill_context(event: Event, accepted: Accepted, own: Raw) -> None:
+    context = bytes(own)
+    if context[:1] != b"{":
+        if context not in (b"", b"null"):
+            _flag(event, "context_not_object")
+        context = EMPTY_OBJECT
+    if accepted.batch_context is not None:
+        context = merge_raw(bytes(accepted.batch_context), context)
+    view = _address_decoder.decode(context)
+    if view.ip is msgspec.UNSET and accepted.ip is not None:
+        view.ip = accepted.ip
+        context = append(context, "ip", _encode(accepted.ip))
+    if view.user_agent is msgspec.UNSET and accepted.user_agent is not None:
+        view.user_agent = accepted.user_agent
+        context = append(context, "userAgent", _encode(accepted.user_agent))
+    event.context = Raw(context)
+    traits = None if view.traits is _ABSENT else view.traits
+    event.view = ContextView(
+        ip=None if view.ip is msgspec.UNSET else view.ip,
+        user_agent=None if view.user_agent is msgspec.UNSET else view.user_agent,
+        group_id=view.group_id,
+        traits=traits,
+    )
+
+
+def append(raw: bytes, key: str, value: bytes) -> bytes:
+    """The object `raw` with one more key, which the caller knows to be absent."""
+    head = raw.rstrip()[:-1].rstrip()
+    comma = b"" if head == b"{" else b","
+    return b"%b%b%b:%b}" % (head, comma, _encode(key), value)
+
+
+def _fill_bodies(event: Event, accepted: Accepted, body: _Body) -> None:
+    event.properties = _object(event, body.properties, "properties_not_object")
+    event.traits = _object(event, body.traits, "traits_not_object")
+    event.integrations = _object(event, body.integrations, "integrations_not_object")
+    if accepted.batch_integrations is not None:
+        own = EMPTY_OBJECT if event.integrations is None else bytes(event.integrations)
+        event.integrations = Raw(merge_raw(bytes(accepted.batch_integrations), own))
+    properties = event.properties
+    if properties is None:
+        return
+    if len(bytes(properties)) > limits.PROPERTIES * _SMALLEST_PROPERTY:
+        event.properties = _within_limit(event, properties)
+    if event.type in _NAMED and (event.name is None or event.category is None):
+        title = _title_decoder.decode(properties)  # pixels and raw HTTP put both here
+        if event.name is None and type(title.name) is str:
+            event.name = title.name
+        if event.category is None and type(title.category) is str:
+            event.category = title.category
+
+
+def _object(event: Event, raw: Raw, flag: str) -> Raw | None:
+    if raw is _ABSENT:
+        return None
+    text = bytes(raw)
+    if text[:1] == b"{":
+        return raw
+    if text != b"null":
+        _flag(event, flag)
+    return None
+
+
+def _within_limit(event: Event, properties: Raw) -> Raw:
+    fields = _dict_decoder.decode(properties)
+    if len(fields) <= limits.PROPERTIES:
+        return properties
+    _flag(event, "properties_over_limit")
+    kept = list(fields.items())[: limits.PROPERTIES]
+    return Raw(_encode(dict(kept)))
+
+
+def _flag(event: Event, flag: str) -> None:
+    event.flags = [*(event.flags or ()), flag]
+
+
+def merge_raw(outer: bytes, inner: bytes, depth: int = _MERGE_DEPTH) -> bytes:
+    """Deep merge of two JSON values without decoding their leaves; `inner` wins wherever both say something."""
+    if outer[:1] != b"{" or inner[:1] != b"{" or depth == 0:
+        return inner
+    merged, own = _dict_decoder.decode(outer), _dict_decoder.decode(inner)
+    for name, value in own.items():
+        below = merged.get(name)
+        merged[name] = value if below is None else Raw(merge_raw(bytes(below), bytes(value), depth - 1))
+    return _encode(merged)
