@@ -54,7 +54,7 @@ REJECTED_EVENTS = counter(
 )
 REQUESTS = counter("headwater_requests_total", "Requests answered, by route and status.", "route", "status")
 REQUEST_SECONDS = histogram(
-    "headwater_request_seconds", "Time to answer, by route.", "route", buckets=SECONDS
+    "headwater_request_seconds", "Time to answer, by route; one request in eight is timed.", "route", buckets=SECONDS
 )
 INFLIGHT_BYTES = gauge("headwater_inflight_bytes", "Request bytes held by the collector.")
 
@@ -67,6 +67,12 @@ DROPPED_EVENTS = counter(
 )
 BOT_EVENTS = counter(
     "headwater_bot_events_total", "Bot verdicts, by source, class and action.", "source", "class", "action"
+)
+LOST_RECORDS = counter(
+    "headwater_lost_records_total",
+    "Records removed by retention before they were read; always an incident.",
+    "topic",
+    "partition",
 )
 PROCESSOR_LAG = gauge("headwater_processor_lag_events", "Accepted events still to be processed.", "partition")
 

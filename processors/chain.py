@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from headwater.event import Drop, Event
+from headwater.event import Accepted, Drop, Event
 
 Step = Callable[[Event], Event | Drop]
+
+PROCESSOR_ERROR = "processor_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +21,30 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """Everything an accepted event goes through: `normalize` makes it an event, the steps follow in order."""
+
+    normalize: Callable[[Accepted], Event | Drop]
+    steps: tuple[Named, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """An event that went no further, with the processor that said so."""
 
     event: Event
     processor: str
     drop: Drop
+    error: Exception | None = None  # what a step raised: a bug of ours, never the event's fault
 
 
 def run(steps: Sequence[Named], event: Event) -> Event | Dropped:
-    """Send one event through the chain."""
+    """Send one event through the chain. A step that raises costs this event alone (reason `processor_error`)."""
     for named in steps:
-        result = named.step(event)
+        try:
+            result = named.step(event)
+        except Exception as error:  # noqa: BLE001 - whatever a step raises, the events behind it go on
+            return Dropped(event, named.name, Drop(PROCESSOR_ERROR, type(error).__name__), error)
         if type(result) is Drop:
             return Dropped(event, named.name, result)
         event = result  # type: ignore[assignment]

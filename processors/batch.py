@@ -1,0 +1,137 @@
+"""From accepted records to output records: decode, chain, encode, count. Pure; nothing here waits or writes.
+
+Nothing stops the pipeline: a line that is no accepted event goes to `events.dropped` with reason `undecodable` and its
+text, an event on which a processor fails goes there with reason `processor_error`, whole.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Raw
+
+from headwater import codec, event
+from headwater.event import Accepted, Drop, DroppedLine
+from headwater.log.protocol import Record
+from processors import chain
+from processors.chain import PROCESSOR_ERROR, Chain, Dropped
+from processors.totals import Counts
+
+UNDECODABLE = "undecodable"
+UNKNOWN_SOURCE = "unknown"  # of lines that name no source we can read
+RECORD_EVENTS = 256
+RECORD_BYTES = 256 * 1024
+
+_CANNOT_ENCODE = (msgspec.MsgspecError, TypeError, ValueError)
+_encode_dropped = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Output:
+    """What a batch came to: NDJSON lines without line breaks, and their counts."""
+
+    dropped_at: str  # ISO-8601, marks the events that go no further
+    processed: list[bytes] = field(default_factory=list)
+    dropped: list[bytes] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    faults: Counter[str] = field(default_factory=Counter)  # sentences for the log; they never quote an event
+
+    def drop(self, source: str, processor: str, drop: Drop, kept: bytes) -> None:
+        """Keep an event that goes no further; `kept` is JSON."""
+        line = DroppedLine(
+            reason=drop.reason,
+            processor=processor,
+            detail=drop.detail,
+            dropped_at=self.dropped_at,
+            event=Raw(kept),
+        )
+        self.dropped.append(_encode_dropped(line))
+        self.counts.dropped[source, drop.reason] += 1
+
+    def fail(self, line: bytes, source: str, processor: str, error: Exception) -> None:
+        """Keep an event on which we failed, as it was accepted: what it looked like meanwhile is half a truth."""
+        self.faults[_sentence(processor, error)] += 1
+        self.drop(source, processor, Drop(PROCESSOR_ERROR, type(error).__name__), line)
+
+    def undecodable(self, line: bytes, detail: str) -> None:
+        """Keep the text of a line that is no accepted event."""
+        self.faults[f"an accepted record holds a line that is no event, reason {UNDECODABLE}"] += 1
+        try:
+            kept = codec.dumps({"raw": line.decode()})
+        except UnicodeDecodeError:
+            kept = codec.dumps({"rawBase64": base64.b64encode(line).decode()})
+        self.drop(UNKNOWN_SOURCE, "decode", Drop(UNDECODABLE, detail), kept)
+
+
+def work(records: Iterable[Record], steps: Chain, dropped_at: str) -> Output:
+    """Send all events of the records through the chain."""
+    output = Output(dropped_at)
+    for record in records:
+        for line in event.lines(record.value):
+            output.counts.accepted += 1
+            try:
+                accepted = event.decode_accepted(line)
+            except (msgspec.DecodeError, RecursionError) as error:
+                output.undecodable(line, str(error))
+            else:
+                _one(output, steps, line, accepted)
+    return output
+
+
+def _one(output: Output, steps: Chain, line: bytes, accepted: Accepted) -> None:
+    try:
+        taken = steps.normalize(accepted)
+    except Exception as error:  # noqa: BLE001 - whatever normalize raises, the events behind it go on
+        output.fail(line, accepted.source_id, "normalize", error)
+        return
+    if type(taken) is Drop:
+        output.drop(accepted.source_id, "normalize", taken, line)
+        return
+    result = chain.run(steps.steps, taken)  # type: ignore[arg-type]
+    if type(result) is Dropped:
+        _dropped(output, line, result)
+        return
+    try:
+        output.processed.append(event.encode(result))  # type: ignore[arg-type]
+    except _CANNOT_ENCODE as error:
+        output.fail(line, accepted.source_id, "encode", error)
+    else:
+        output.counts.processed[accepted.source_id, accepted.type] += 1
+
+
+def _dropped(output: Output, line: bytes, result: Dropped) -> None:
+    source = result.event.source_id
+    if result.error is not None:
+        output.fail(line, source, result.processor, result.error)
+        return
+    try:
+        kept = event.encode(result.event)
+    except _CANNOT_ENCODE as error:
+        output.fail(line, source, "encode", error)
+    else:
+        output.drop(source, result.processor, result.drop, kept)
+
+
+def _sentence(processor: str, error: Exception) -> str:
+    """Where it happened; never the error's message, which may quote the event."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "an unknown place"
+    return f"processor {processor} raised {type(error).__name__} at {where}, reason {PROCESSOR_ERROR}"
+
+
+def records_of(lines: Sequence[bytes]) -> Iterator[Record]:
+    """NDJSON records of at most `RECORD_EVENTS` lines and about `RECORD_BYTES` bytes; one line may be larger."""
+    start = size = 0
+    for at, line in enumerate(lines):
+        if at > start and (at - start >= RECORD_EVENTS or size + len(line) > RECORD_BYTES):
+            yield Record(value=b"\n".join(lines[start:at]), events=at - start)
+            start, size = at, 0
+        size += len(line) + 1
+    if start < len(lines):
+        yield Record(value=b"\n".join(lines[start:]), events=len(lines) - start)

@@ -1,0 +1,23 @@
+"""The chain of one partition from the workspace in force: normalize > dedupe > bots > identity > account."""
+
+from __future__ import annotations
+
+from headwater.workspace.model import Workspace
+from processors import account, bots, dedupe, identity, normalize
+from processors.chain import Chain, Named
+from processors.dedupe import Memory
+from processors.profiles import Profiles
+
+
+def build(workspace: Workspace, memory: Memory, profiles: Profiles) -> Chain:
+    """The chain; what it remembers lives in `memory` and `profiles`, so it can be rebuilt at any time."""
+    settings = workspace.processors
+    steps: list[Named] = []
+    if settings.dedupe.enabled:
+        steps.append(Named("dedupe", dedupe.build(settings.dedupe, memory)))
+    steps.append(Named("bots", bots.build(settings.bots, workspace)))
+    if settings.identity.enabled:
+        steps.append(Named("identity", identity.build(settings.identity, profiles)))
+    if settings.account.enabled:
+        steps.append(Named("account", account.build(settings.account, profiles)))
+    return Chain(normalize.build(workspace), tuple(steps))

@@ -1,0 +1,194 @@
+"""The processor stage: owns partitions, reads what was accepted, commits what came of it. Exactly once.
+
+The worker joins the group, opens the partitions it is assigned (`processors.partition`) and feeds them. While one batch is
+being committed, which is waiting for a disk, the next one goes through the chain. When the log or the disk fails, or a
+newer owner has raised its fence, what is in memory is thrown away: everything that matters is in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from headwater import metrics
+from headwater.clock import Clock
+from headwater.errors import Fenced, LogUnavailable, OffsetOutOfRange, SchemaMismatch, StateError
+from headwater.log.protocol import Batch, Consumer, Log, TopicPartition
+from headwater.log.topics import ACCEPTED, PROCESSOR_GROUP
+from headwater.paths import DataDir
+from headwater.state import lmdb
+from headwater.state.protocol import StateStore
+from headwater.workspace.live import LiveWorkspace
+from processors.build import build
+from processors.partition import Partition, Resources
+
+POLL_BYTES = 2 << 20
+IDLE_S = 5.0  # how long to wait for events before looking at timers
+BUSY_S = 0.02  # the same while a commit is under way, whose failure must be noticed
+LAG_S = 5.0  # how often the lag is measured
+BACKOFF_S = (0.1, 5.0)  # first and longest pause after a failure
+
+T = TypeVar("T")
+_log = logging.getLogger("headwater.processors")
+
+
+class Worker:
+    """The partitions of one process; also the listener of its consumer."""
+
+    def __init__(self, resources: Resources, stop: asyncio.Event) -> None:
+        self._use = resources
+        self._stop = stop
+        self._open: dict[TopicPartition, Partition] = {}
+        self._fenced: set[TopicPartition] = set()
+        self._turn = asyncio.Lock()  # a partition is not taken away in the middle of a batch
+        self._lag_at = float("-inf")
+
+    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """These are ours; they are opened by the next turn."""
+        self._fenced.difference_update(partitions)
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Finish what is under way, write the state, let go."""
+        async with self._turn:
+            for tp in partitions:
+                await self._close(tp)
+
+    async def run(self, consumer: Consumer) -> None:
+        """Process until told to stop; failures of log and disk are waited out."""
+        pause = BACKOFF_S[0]
+        while not self._stop.is_set():
+            try:
+                await self._once(consumer)
+                pause = BACKOFF_S[0]
+            except (LogUnavailable, StateError) as error:
+                if isinstance(error, SchemaMismatch):
+                    raise
+                _log.error("processing waits %.1f s and starts again from the log: %s", pause, error)
+                await self._abandon_all()
+                await _until(self._stop, asyncio.sleep(pause))
+                pause = min(pause * 2, BACKOFF_S[1])
+        await self.close()
+
+    async def _once(self, consumer: Consumer) -> None:
+        async with self._turn:
+            for tp in sorted(consumer.assignment() - self._open.keys() - self._fenced):
+                await self._claim(consumer, tp)
+            for partition in list(self._open.values()):
+                if partition.flush_due():
+                    await self._guard(partition, partition.flush())
+        await self._measure()
+        busy = any(partition.busy for partition in self._open.values())
+        fetched = await self._poll(consumer, BUSY_S if busy else IDLE_S)
+        if not fetched:
+            async with self._turn:
+                for partition in list(self._open.values()):
+                    await self._guard(partition, partition.settle())
+        for batch in fetched:
+            async with self._turn:
+                if consumer.is_current(batch) and (owned := self._open.get(batch.tp)) is not None:
+                    await self._guard(owned, owned.process(batch))
+
+    async def _poll(self, consumer: Consumer, timeout: float) -> list[Batch]:
+        try:
+            return await _until(self._stop, consumer.poll(max_bytes=POLL_BYTES, timeout=timeout)) or []
+        except OffsetOutOfRange as gap:
+            # Retention keeps what we have not read, so this is a log that lost its beginning. Going on with what is
+            # there is all that can be done; the error and the counter say what is missing.
+            _log.error("accepted events were lost before they were processed: %s", gap)
+            metrics.LOST_RECORDS.labels(gap.topic, str(gap.partition)).inc(max(0, gap.begin - gap.offset))
+            consumer.seek(TopicPartition(gap.topic, gap.partition), max(gap.begin, min(gap.offset, gap.end)))
+            return []
+
+    async def _claim(self, consumer: Consumer, tp: TopicPartition) -> None:
+        try:
+            partition, position = await Partition.open(tp.partition, self._use)
+        except Fenced as fenced:
+            self._lost(tp, fenced)
+            return
+        self._open[tp] = partition
+        try:
+            start = position.offset if position else (await self._use.log.bounds(tp)).begin
+            consumer.seek(tp, start)
+        except Fenced:  # taken away while it was being opened
+            await self._close(tp)
+
+    async def _guard(self, partition: Partition, step: Awaitable[None]) -> None:
+        """Run a step of a partition; one that has another owner is thrown away and left alone until assigned again."""
+        try:
+            await step
+        except Fenced as fenced:
+            self._lost(partition.tp, fenced)
+            self._open.pop(partition.tp, None)
+            await partition.abandon()
+
+    def _lost(self, tp: TopicPartition, fenced: Fenced) -> None:
+        _log.warning("%s", fenced)
+        self._fenced.add(tp)
+
+    async def _measure(self) -> None:
+        if self._use.clock.monotonic() - self._lag_at < LAG_S:
+            return
+        self._lag_at = self._use.clock.monotonic()
+        for lag in await self._use.log.lag(PROCESSOR_GROUP, [ACCEPTED]):
+            if lag.tp in self._open:
+                metrics.PROCESSOR_LAG.labels(str(lag.tp.partition)).set(lag.events)
+
+    async def _close(self, tp: TopicPartition) -> None:
+        if (partition := self._open.pop(tp, None)) is None:
+            return
+        try:
+            await partition.close()
+        except (Fenced, LogUnavailable, StateError) as error:
+            _log.warning("%s[%d] is given up without its last step, which is repeated: %s", *tp, error)
+
+    async def _abandon_all(self) -> None:
+        async with self._turn:
+            while self._open:
+                _, partition = self._open.popitem()
+                await partition.abandon()
+
+    async def close(self) -> None:
+        """Finish and let go of every partition."""
+        async with self._turn:
+            for tp in list(self._open):
+                await self._close(tp)
+
+
+async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """The result of `work`, or None where `stop` is set first (then `work` is cancelled)."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return await task if task.done() else None
+    finally:
+        for pending in (task, stopped):
+            pending.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+async def run(live: LiveWorkspace, log: Log, data: DataDir, clock: Clock, stop: asyncio.Event) -> None:
+    """Process until `stop` is set. Raises SchemaMismatch for a state folder of another version."""
+
+    def open_state(number: int, log_id: str) -> StateStore:
+        return lmdb.open_state(data.state / str(number), log_id)
+
+    def discard_state(number: int, why: str) -> None:
+        lmdb.discard(data.state / str(number), why)
+
+    await serve(Resources(live, log, clock, build, open_state, discard_state), stop)
+
+
+async def serve(resources: Resources, stop: asyncio.Event) -> None:
+    """As `run`, with every resource given."""
+    worker = Worker(resources, stop)
+    consumer: Consumer | None = None
+    try:
+        consumer = await resources.log.consumer(PROCESSOR_GROUP, [ACCEPTED], worker)
+        await worker.run(consumer)
+    finally:
+        await worker.close()
+        if consumer is not None:
+            await consumer.close()
