@@ -27,7 +27,13 @@ class Stamps(NamedTuple):
 
 
 def stamp(
-    received: int, channel: Channel, timestamp: When, original: When, sent: When, envelope_sent: When
+    received: int,
+    channel: Channel,
+    *,
+    timestamp: When = None,
+    original: When = None,
+    sent: When = None,
+    envelope_sent: When = None,
 ) -> Stamps:
     """Resolve an event's times. An item's `sentAt` wins over the envelope's, `timestamp` over `originalTimestamp`."""
     flags: list[str] = []

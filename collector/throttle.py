@@ -14,28 +14,42 @@ class Gate:
         self.max_bytes, self.max_requests = max_bytes, max_requests
         self.bytes = self.requests = 0
 
-    def enter(self, size: int) -> bool:
-        """Reserve `size` bytes for one request; False (and nothing reserved) where there is no room.
+    def enter(self, size: int) -> Ticket | None:
+        """Reserve `size` bytes for one request; None (and nothing reserved) where there is no room.
 
         A request that is alone may exceed the byte limit, or a small limit would refuse it for ever.
         """
         if self.requests >= self.max_requests or (self.requests and self.bytes + size > self.max_bytes):
-            return False
+            return None
         self.bytes += size
         self.requests += 1
-        return True
+        return Ticket(self, size)
+
+
+class Ticket:
+    """What one request inside has reserved."""
+
+    __slots__ = ("_gate", "size")
+
+    def __init__(self, gate: Gate, size: int) -> None:
+        self._gate, self.size = gate, size
 
     def grow(self, size: int) -> bool:
-        """Reserve more for a request inside; False where there is no room."""
-        if self.requests > 1 and self.bytes + size > self.max_bytes:
+        """Hold at least `size` bytes; False where there is no room for them."""
+        more = size - self.size
+        if more <= 0:
+            return True
+        gate = self._gate
+        if gate.requests > 1 and gate.bytes + more > gate.max_bytes:
             return False
-        self.bytes += size
+        gate.bytes += more
+        self.size = size
         return True
 
-    def leave(self, size: int) -> None:
-        """Give back all that one request reserved."""
-        self.bytes -= size
-        self.requests -= 1
+    def leave(self) -> None:
+        """Give it all back."""
+        self._gate.bytes -= self.size
+        self._gate.requests -= 1
 
 
 class Bucket:

@@ -1,0 +1,217 @@
+"""From a request body to accepted events: the contract's checks, and nothing else. Pure.
+
+`decode` reads the envelope once, typed, with the events left as raw bytes; `accept` judges each event by itself, so that
+one that is broken never costs its neighbours. The customer's JSON is never re-encoded: an accepted event is a small
+header beside the original bytes. Bodies that stock clients break (NaN, a byte-order mark, lone surrogates) are repaired
+only after the fast path has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from collector import items, nesting
+from collector.items import Item, Rejected
+from collector.stamp import stamp
+from headwater import codec, limits, timestamps
+from headwater.event import Accepted, Channel, OptionalRaw
+
+BATCH_LIMIT = limits.BATCH_BYTES + limits.BATCH_SLACK_BYTES
+SHARED_LIMIT = 16 << 20  # the envelope's context is repeated beside each event; that product is bounded too
+
+
+class Envelope(NamedTuple):
+    """A decoded request: its events as raw JSON, and what it says for all of them."""
+
+    items: list[Raw]
+    write_key: Any = None
+    sent_at: Any = None
+    context: Raw | None = None
+    integrations: Raw | None = None
+    deep: bool = False  # some event may be nested too deeply: look at each
+
+
+class Call(NamedTuple):
+    """What the server knows about a request; `type` is the path's, None for batches.
+
+    `client_ip` and `user_agent` are the connection's, used only where `client_side` or the event's `context.direct` says so.
+    """
+
+    source_id: str
+    channel: Channel
+    type: str | None
+    now_ms: int
+    client_side: bool
+    client_ip: str | None
+    user_agent: str | None
+
+
+class Outcome(NamedTuple):
+    """Accepted events in their order, and the rejected ones."""
+
+    accepted: list[Accepted]
+    rejected: list[Rejected]
+
+
+class _Batch(Struct, rename="camel"):
+    batch: list[Raw]
+    write_key: Any = None
+    sent_at: Any = None
+    context: OptionalRaw = None
+    integrations: OptionalRaw = None
+
+
+class _Key(Struct, rename="camel"):
+    write_key: Any = None
+
+
+_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_key = msgspec.json.Decoder(_Key).decode
+
+
+def decode(body: bytes, *, batch: bool) -> Envelope | str:
+    """The envelope of a body, or the code of `codes.REFUSALS` that tells why there is none."""
+    text = body
+    if not text.isascii():
+        text = text.removeprefix(codec.BOM)
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return _decode_repaired(body, batch=batch)
+    try:
+        return _decode(codec.one_line(text), batch=batch)
+    except msgspec.ValidationError:
+        return _misfit(text)
+    except (msgspec.DecodeError, RecursionError):
+        return _decode_repaired(body, batch=batch)
+
+
+def _decode(text: bytes, *, batch: bool) -> Envelope | str:
+    if not batch:
+        key = _decode_key(text).write_key
+        return Envelope([Raw(text.strip())], key, deep=nesting.brackets(text) > limits.JSON_DEPTH)
+    found = _decode_batch(text)
+    context, integrations = _object(found.context), _object(found.integrations)
+    if context is not None or integrations is not None:
+        shared = len(context or b"") + len(integrations or b"")
+        if shared * len(found.batch) > SHARED_LIMIT or shared > limits.EVENT_BYTES:
+            return "body_too_large"
+        if nesting.too_deep(bytes(context or b"")) or nesting.too_deep(bytes(integrations or b"")):
+            return "invalid_json"
+    deep = nesting.brackets(text) - len(found.batch) > limits.JSON_DEPTH
+    key = found.write_key if found.write_key is not None else _key_of_first(found.batch)
+    return Envelope(found.batch, key, found.sent_at, context, integrations, deep)
+
+
+def _decode_repaired(body: bytes, *, batch: bool) -> Envelope | str:
+    """The slow path. Depth first: a repairing parser recurses too."""
+    try:
+        return _decode(codec.repair(nesting.prune(body)), batch=batch)
+    except msgspec.ValidationError:
+        return _misfit(body)
+    except (ValueError, RecursionError):
+        return "invalid_json" if body.strip() else "empty_body"
+
+
+def _misfit(text: bytes) -> str:
+    """JSON of the wrong shape: no object, or no array in `batch`."""
+    return "batch_not_array" if text.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"{" else "not_an_object"
+
+
+def _key_of_first(batch: list[Raw]) -> Any:
+    """analytics.js repeats the key in every item; some of its kin leave it out of the envelope."""
+    try:
+        return _decode_key(batch[0]).write_key if batch else None
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def _object(raw: Raw | None) -> Raw | None:
+    return raw if raw is not None and codec.is_object(raw) and raw != b"{}" else None
+
+
+def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> Outcome:
+    """Judge every event of a request. `new_id(now_ms)` makes message ids for events without one."""
+    accepted: list[Accepted] = []
+    rejected: list[Rejected] = []
+    for index, raw in enumerate(envelope.items):
+        if index >= limits.BATCH_EVENTS:
+            rejected.extend(_beyond(envelope.items))
+            break
+        result = _one(index, raw, envelope, call, new_id)
+        if type(result) is Accepted:
+            accepted.append(result)
+        else:
+            rejected.append(result)  # type: ignore[arg-type]
+    return Outcome(accepted, rejected)
+
+
+def _beyond(batch: list[Raw]) -> list[Rejected]:
+    message = f"a batch holds at most {limits.BATCH_EVENTS} events"
+    listed = limits.REJECTIONS_LISTED
+    return [
+        Rejected(
+            index, items.message_id_of(bytes(raw)) if index < listed else None, "batch_too_long", message
+        )
+        for index, raw in enumerate(batch[limits.BATCH_EVENTS :], limits.BATCH_EVENTS)
+    ]
+
+
+def _one(
+    index: int, raw: Raw, envelope: Envelope, call: Call, new_id: Callable[[int], str]
+) -> Accepted | Rejected:
+    if len(raw) > limits.EVENT_BYTES:
+        message = f"the event has {len(raw)} bytes; {limits.EVENT_BYTES} are allowed"
+        return Rejected(index, items.message_id_of(bytes(raw)), "event_too_large", message)
+    if envelope.deep and nesting.too_deep(bytes(raw)):
+        return Rejected(index, None, "nested_too_deep", f"nested more than {limits.JSON_DEPTH} levels deep")
+    try:
+        item = items.decode(raw)
+    except msgspec.ValidationError:
+        found = items.diagnose(bytes(raw), index)
+        if isinstance(found, Rejected):
+            return found
+        item = found
+    items.coerce(item)
+    kind = call.type or item.type
+    if (problem := items.fault(kind, item)) is not None:
+        return Rejected(index, items.text_of(item.message_id), *problem)
+    message_id = item.message_id or new_id(call.now_ms)
+    return _accepted(item, raw, envelope, call, message_id)  # type: ignore[arg-type]
+
+
+def _accepted(item: Item, raw: Raw, envelope: Envelope, call: Call, message_id: str) -> Accepted:
+    now = call.now_ms
+    times = stamp(
+        now,
+        call.channel,
+        timestamp=item.timestamp,
+        original=item.original_timestamp,
+        sent=item.sent_at,
+        envelope_sent=envelope.sent_at,
+    )
+    here = call.client_side or (item.context is not None and item.context.direct is True)
+    return Accepted(
+        source_id=call.source_id,
+        channel=call.channel,
+        type=call.type or item.type,  # type: ignore[arg-type]
+        message_id=message_id,
+        received_at=timestamps.iso(now),
+        timestamp=timestamps.iso(times.timestamp),
+        original_timestamp=timestamps.iso(times.original),
+        sent_at=None if times.sent is None else timestamps.iso(times.sent),
+        anonymous_id=item.anonymous_id or None,  # type: ignore[arg-type]
+        user_id=item.user_id or None,  # type: ignore[arg-type]
+        group_id=item.group_id or None,  # type: ignore[arg-type]
+        previous_id=item.previous_id or None,  # type: ignore[arg-type]
+        ip=call.client_ip if here else None,
+        user_agent=call.user_agent if here else None,
+        flags=times.flags,
+        batch_context=envelope.context,
+        batch_integrations=envelope.integrations,
+        body=raw,
+    )

@@ -1,0 +1,272 @@
+"""The shell around `accept`: admission, reading, the write key, the rate, the log, the answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from collector import accept, auth, ids, net
+from collector.accept import Call, Envelope
+from collector.disk import Disk
+from collector.inflate import BadEncoding, TooLarge, inflate
+from collector.items import Rejected
+from collector.replies import SUCCESS, Reply, refusal, success
+from collector.routes.table import Route
+from collector.tally import Tally
+from collector.throttle import Bucket, Gate, Ticket
+from collector.view import KeyOwner, View, view
+from collector.writer import Writer, entries
+from headwater.clock import Clock
+from headwater.log import topics
+from headwater.log.protocol import Log
+from headwater.paths import DataDir
+from headwater.workspace.live import LiveWorkspace
+from headwater.workspace.model import Workspace
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Headers = dict[bytes, bytes]
+
+UNKNOWN = "unknown"  # the source label of events that belong to none
+_CHUNK_RESERVE = (
+    64 * 1024
+)  # of a body that does not tell its length: what uvicorn buffers before it pauses reading
+_USER_AGENT_CHARS = 1_024
+
+
+class Disconnected(Exception):
+    """The client has gone; there is nobody to answer."""
+
+
+class Refused(Exception):
+    """A whole request refused."""
+
+    def __init__(self, code: str, message: str = "", retry_after: int = 0) -> None:
+        self.code, self.message, self.retry_after = code, message, retry_after
+        super().__init__(code)
+
+    def reply(self) -> Reply:
+        """The answer that says so."""
+        return refusal(self.code, self.message, retry_after=self.retry_after)
+
+
+class Asked(NamedTuple):
+    """A request; `direct` tells that its body may hold `context.direct`."""
+
+    route: Route
+    scope: Scope
+    headers: Headers
+    direct: bool
+
+
+class Ingest:
+    """Takes events from requests to the log. One for the process."""
+
+    def __init__(self, live: LiveWorkspace, log: Log, clock: Clock, data: DataDir) -> None:
+        self.live, self.log, self.clock = live, log, clock
+        self.writer, self.tally, self.disk = Writer(log), Tally(), Disk(data.log, clock)
+        self.draining = False
+        self._partitions = 1
+        self._buckets: dict[str, Bucket] = {}
+        limits = live.current.limits
+        self.gate = Gate(limits.inflight_bytes, limits.inflight_requests)
+        self.view: View = view(live.current)
+        live.subscribe(self._renew)
+
+    def start(self) -> None:
+        """Called once the log is open."""
+        self._partitions = self.log.partitions(topics.ACCEPTED)
+
+    async def post(self, route: Route, scope: Scope, receive: Receive) -> Reply:
+        """Answer one POST. Raises Disconnected."""
+        headers: Headers = dict(scope["headers"])
+        key = auth.basic_key(headers.get(b"authorization"))
+        try:
+            ticket = self._admit(route.max_bytes, headers, key)
+        except Refused as refused:
+            return refused.reply()
+        try:
+            body = await self._read(route.max_bytes, headers, receive, ticket)
+            envelope = accept.decode(body, batch=route.type is None)
+            if isinstance(envelope, str):
+                return refusal(envelope)
+            query = auth.query_key(scope["query_string"]) if scope["query_string"] else None
+            key = auth.write_key(key, envelope.write_key, query)
+            asked = Asked(route, scope, headers, direct=b'"direct"' in body)
+            return await self._take(asked, envelope, key, ticket)
+        except Refused as refused:
+            return refused.reply()
+        finally:
+            ticket.leave()
+
+    async def picture(self, route: Route, scope: Scope, body: bytes) -> None:
+        """Take the event of a pixel. Its answer is the picture whatever happens: what is lost here is counted."""
+        headers: Headers = dict(scope["headers"])
+        try:
+            ticket = self._admit(route.max_bytes, {b"content-length": b"%d" % len(body)}, None)
+        except Refused as refused:
+            self.tally.refused(UNKNOWN, refused.code)
+            return
+        try:
+            envelope = accept.decode(body, batch=False)
+            if isinstance(envelope, str):
+                self.tally.refused(UNKNOWN, envelope)
+                return
+            key = auth.write_key(None, envelope.write_key, None)
+            await self._take(Asked(route, scope, headers, direct=True), envelope, key, ticket)
+        except Refused as refused:
+            self.tally.refused(UNKNOWN, refused.code)
+        finally:
+            ticket.leave()
+
+    async def drain(self) -> None:
+        """Take nothing new; return once what is inside is durable and counted."""
+        self.draining = True
+        await self.writer.drain()
+        self.tally.flush()
+
+    def may_write(self) -> str | None:
+        """The code of what keeps the log from taking events now, as far as can be seen without trying."""
+        if self.draining:
+            return "draining"
+        try:
+            free = self.disk.free()
+        except OSError as error:
+            logger.warning("the log's folder cannot be read: %s", error)
+            return "log_unavailable"
+        return "disk_full" if free < self.live.current.limits.disk_free_bytes else None
+
+    def _admit(self, max_bytes: int, headers: Headers, key: str | None) -> Ticket:
+        """Decide before a byte of the body is read. Raises Refused."""
+        if (code := self.may_write()) is not None:
+            raise Refused(code, retry_after=1 if code == "draining" else 5)
+        length = headers.get(b"content-length")
+        size = _CHUNK_RESERVE if length is None else int(length)
+        if length is not None and size > max_bytes:
+            raise Refused("body_too_large", f"the body has {size} bytes; this route takes {max_bytes}")
+        if key is not None and (owner := self.view.keys.get(key)) is not None and owner.rate:
+            self._limit(key, owner, owner.rate, 0)
+        ticket = self.gate.enter(size)
+        if ticket is None:
+            raise Refused("overloaded", retry_after=1)
+        return ticket
+
+    async def _read(self, max_bytes: int, headers: Headers, receive: Receive, ticket: Ticket) -> bytes:
+        """The decompressed body. Raises Refused, Disconnected."""
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        body: bytes = message["body"]
+        if message["more_body"]:
+            body = await _read_on(body, max_bytes, receive, ticket)
+        encoding = headers.get(b"content-encoding")
+        if encoding is None or not body:
+            return body
+        try:
+            inflated = inflate(body, encoding, max_bytes)
+        except TooLarge:
+            raise Refused(
+                "body_too_large", f"the body is larger than {max_bytes} bytes when decompressed"
+            ) from None
+        except BadEncoding as error:
+            raise Refused("bad_encoding", str(error)) from None
+        if not ticket.grow(len(body) + len(inflated)):
+            raise Refused("overloaded", retry_after=1)
+        return inflated
+
+    async def _take(self, asked: Asked, envelope: Envelope, key: str | None, ticket: Ticket) -> Reply:
+        """Judge, write, answer. Raises Refused."""
+        owner = self.view.keys.get(key) if key else None
+        count = len(envelope.items)
+        if key is None or owner is None or not owner.enabled:
+            return self._unknown(owner, count)
+        if owner.rate:
+            self._limit(key, owner, owner.rate, count)
+        now_ms = self.clock.now_ms()
+        client_side = asked.route.client_side or owner.channel != "server"
+        ip = agent = None
+        if client_side or asked.direct:
+            ip, agent = self._client(asked.scope), _agent(asked.headers)
+        call = Call(owner.source_id, owner.channel, asked.route.type, now_ms, client_side, ip, agent)
+        accepted, rejected = accept.accept(envelope, call, ids.new_message_id)
+        if rejected or not count:
+            self._count_rejected(owner.source_id, rejected, count)
+        if accepted:
+            batch = entries(accepted, self._partitions, now_ms)
+            ticket.grow(ticket.size + sum(len(entry.record.value or b"") for entry in batch))
+            if (error := await self.writer.write(batch)) is not None:
+                raise Refused("log_unavailable", str(error), retry_after=5)
+            self.tally.accepted(owner.source_id, accepted)
+        return success(rejected)
+
+    def _unknown(self, owner: KeyOwner | None, events: int) -> Reply:
+        """No source wants these events: counted, and answered as configured."""
+        if owner is None:
+            self.tally.refused(UNKNOWN, "unknown_source", events)
+        else:
+            self.tally.refused(owner.source_id, "source_disabled", events)
+        return refusal("unknown_write_key") if self.view.reject_unknown else SUCCESS
+
+    def _limit(self, key: str, owner: KeyOwner, rate: float, events: int) -> None:
+        """Take `events` from the key's bucket; 0 only asks whether one could pass. Raises Refused."""
+        now = self.clock.monotonic()
+        bucket = self._buckets.get(key)
+        if bucket is None or bucket.rate != rate:
+            bucket = self._buckets[key] = Bucket(rate, rate * self.view.burst_s, now)
+        wait = bucket.take(events, now) if events else bucket.peek(now)
+        if wait:
+            self.tally.refused(owner.source_id, "rate_limited", events)
+            raise Refused("rate_limited", retry_after=wait)
+
+    def _client(self, scope: Scope) -> str | None:
+        """The client's address as far as our proxies can be believed."""
+        peer = scope["client"]
+        if peer is None:
+            return None
+        if not self.view.trusted:
+            return _address(peer[0])
+        return net.client_ip(peer[0], scope["headers"], self.view.trusted)
+
+    def _count_rejected(self, source: str, rejected: list[Rejected], count: int) -> None:
+        if count:
+            self.tally.rejected(source, rejected)
+        else:
+            self.tally.refused(source, "empty_batch")
+
+    def _renew(self, workspace: Workspace) -> None:
+        """Another workspace is in force."""
+        self.view = view(workspace)
+        self.gate.max_bytes = workspace.limits.inflight_bytes
+        self.gate.max_requests = workspace.limits.inflight_requests
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if key in self.view.keys}
+
+
+async def _read_on(body: bytes, max_bytes: int, receive: Receive, ticket: Ticket) -> bytes:
+    """The rest of a body that comes in pieces; memory is reserved as it arrives. Raises Refused, Disconnected."""
+    pieces, size, more = [body], len(body), True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        pieces.append(message["body"])
+        size += len(message["body"])
+        more = message["more_body"]
+        if size > max_bytes:
+            raise Refused("body_too_large", f"the body is larger than the {max_bytes} bytes this route takes")
+        if not ticket.grow(size):
+            raise Refused("overloaded", retry_after=1)
+    return b"".join(pieces)
+
+
+@lru_cache(maxsize=4_096)
+def _address(peer: str) -> str | None:
+    return net.client_ip(peer, (), ())
+
+
+def _agent(headers: Headers) -> str | None:
+    agent = headers.get(b"user-agent")
+    return agent[:_USER_AGENT_CHARS].decode("utf-8", "replace") if agent else None

@@ -1,0 +1,187 @@
+"""One event as the contract types it: the strict decode of the hot path, and the lenient one that finds what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from collector import ids, nesting
+from headwater import codec, limits
+from headwater.event import EVENT_TYPES, OptionalRaw
+
+Scalar = str | int | float | None
+
+
+class Anything(Struct, gc=False):
+    """Some JSON object; its keys are skipped, not decoded."""
+
+
+class Context(Struct, gc=False):
+    """The one part of `context` that decides something here."""
+
+    direct: Any = None
+
+
+class Item(Struct, rename="camel"):
+    """The fields the contract says something about; bodies are only checked to be objects."""
+
+    type: str | None = None
+    message_id: Scalar = None
+    anonymous_id: Scalar = None
+    user_id: Scalar = None
+    group_id: Scalar = None
+    previous_id: Scalar = None
+    timestamp: Scalar = None
+    original_timestamp: Scalar = None
+    sent_at: Scalar = None
+    event: str | None = None
+    name: str | None = None
+    category: str | None = None
+    properties: Anything | None = None
+    traits: Anything | None = None
+    integrations: Anything | None = None
+    context: Context | None = None
+    write_key: Any = None
+
+
+class Loose(Struct, rename="camel"):
+    """The same fields with any types."""
+
+    type: Any = None
+    message_id: Any = None
+    anonymous_id: Any = None
+    user_id: Any = None
+    group_id: Any = None
+    previous_id: Any = None
+    timestamp: Any = None
+    original_timestamp: Any = None
+    sent_at: Any = None
+    event: Any = None
+    name: Any = None
+    category: Any = None
+    properties: OptionalRaw = None
+    traits: OptionalRaw = None
+    integrations: OptionalRaw = None
+    context: OptionalRaw = None
+    write_key: Any = None
+
+
+class Rejected(Struct, rename="camel", omit_defaults=True):
+    """One entry of an answer's `rejected` list."""
+
+    index: int
+    message_id: str | None
+    code: str
+    message: str = ""
+
+
+decode = msgspec.json.Decoder(Item).decode
+_loose = msgspec.json.Decoder(Loose).decode
+_context = msgspec.json.Decoder(Context).decode
+_IDS = ("user_id", "anonymous_id", "group_id", "previous_id")
+_WIRE = dict(zip(Item.__struct_fields__, Item.__struct_encode_fields__, strict=True))
+_TIMES = ("timestamp", "original_timestamp", "sent_at")
+_OBJECTS = (
+    ("properties", "properties_not_object"),
+    ("traits", "traits_not_object"),
+    ("context", "bad_request"),
+    ("integrations", "bad_request"),
+)
+_TEXTS = (
+    ("event", "event_not_string"),
+    ("name", "name_not_string"),
+    ("category", "category_not_string"),
+    ("type", "bad_request"),
+)
+
+
+def diagnose(raw: bytes, index: int) -> Item | Rejected:
+    """An item whose strict decode failed: what is wrong with it, or the item where only a time was malformed."""
+    try:
+        loose = _loose(raw)
+    except (msgspec.ValidationError, RecursionError):
+        return Rejected(
+            index, None, "bad_request", "an event must be a JSON object within the range of numbers"
+        )
+    if (problem := _problem(loose)) is not None:
+        return Rejected(index, text_of(loose.message_id), *problem)
+    context = loose.context
+    names = ("message_id", *_IDS, "type", "event", "name", "category")
+    fields: dict[str, Any] = {name: getattr(loose, name) for name in names}
+    fields.update((name, _time(getattr(loose, name))) for name in _TIMES)
+    fields["context"] = _context(context) if context is not None and codec.is_object(context) else None
+    return Item(**fields, write_key=loose.write_key)
+
+
+def message_id_of(raw: bytes) -> str | None:
+    """The messageId of an item that is refused unread, if it can be found."""
+    if len(raw) > limits.BATCH_BYTES or nesting.too_deep(raw):
+        return None
+    try:
+        return text_of(_loose(raw).message_id)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def text_of(value: object) -> str | None:
+    """A messageId for an answer: cut, so that a hostile one cannot swell it."""
+    return value[: limits.MESSAGE_ID_CHARS] if isinstance(value, str) else None
+
+
+def fault(kind: str | None, item: Item) -> tuple[str, str] | None:  # noqa: C901, PLR0911 - a list of rules
+    """The contract's rules for one event, whose ids are strings or None; a code and a message, or None."""
+    if kind not in EVENT_TYPES:
+        return (
+            "bad_request",
+            f"type {str(kind)[:40]!r} is none of identify, track, page, screen, group, alias",
+        )
+    user, anonymous, group, previous = item.user_id, item.anonymous_id, item.group_id, item.previous_id
+    if kind == "alias":
+        if not (user and previous):
+            return "id_required", "alias needs userId and previousId"
+    elif not (user or anonymous):
+        return "no_user_anon_id", "userId or anonymousId is needed"
+    for value in (user, anonymous, group, previous):
+        if value is not None and len(value) > limits.ID_CHARS:  # type: ignore[arg-type]
+            return "id_too_long", f"an id has more than {limits.ID_CHARS} characters"
+    if kind == "group" and not group:
+        return "id_required", "group needs groupId"
+    if (event := item.event) is not None and len(event) > limits.EVENT_NAME_CHARS:
+        return "event_too_long", f"event has more than {limits.EVENT_NAME_CHARS} characters"
+    if kind == "track" and not event:
+        return "event_not_defined", "track needs a non-empty event"
+    if (message_id := item.message_id) is not None and len(message_id) > limits.MESSAGE_ID_CHARS:  # type: ignore[arg-type]
+        return "message_id_too_long", f"messageId has more than {limits.MESSAGE_ID_CHARS} characters"
+    return None
+
+
+def coerce(item: Item) -> None:
+    """Make number ids strings, in place."""
+    for name in ("message_id", *_IDS):
+        value = getattr(item, name)
+        if value is not None and not isinstance(value, str):
+            setattr(item, name, ids.canonical(value))
+
+
+def _problem(loose: Loose) -> tuple[str, str] | None:
+    for name in ("message_id", *_IDS):
+        value = getattr(loose, name)
+        if isinstance(value, bool) or not isinstance(value, Scalar):
+            return "id_not_string", f"{_WIRE[name]} is neither a string nor a number"
+    for name, code in _TEXTS:
+        if not isinstance(getattr(loose, name), str | None):
+            return code, f"{name} is not a string"
+    for name, code in _OBJECTS:
+        raw = getattr(loose, name)
+        if raw is not None and not codec.is_object(raw) and bytes(raw).strip() != b"null":
+            return code, f"{name} is not an object"
+    return None
+
+
+def _time(value: object) -> Scalar:
+    """A time of a wrong type becomes text that no parser reads, so that it is flagged and not taken for missing."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return value
+    return None if value is None else "unparsable"

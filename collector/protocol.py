@@ -1,0 +1,201 @@
+"""The connection under the application: uvicorn's httptools protocol with the defences uvicorn leaves to a proxy.
+
+* a request must arrive within `limits.body_timeout_s`, headers and body (slow loris, half-open connections);
+* request line and headers have at most 64 KiB;
+* only so many connections are open at once, the next one is told 503 at once;
+* the PROXY protocol, from trusted peers, where it is switched on;
+* everything refused here is answered as JSON with CORS headers, like any other answer.
+
+A request refused before its body was read leaves the connection open and the body is read and thrown away: closing it
+would reset the connection under the client's feet, and an SDK that never saw the 400 sends the poison again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from collector import proxy_protocol
+from collector.net import is_trusted, parse_address
+from collector.replies import EXPOSED, Reply, refusal
+from headwater.workspace.live import LiveWorkspace
+from headwater.workspace.model import Workspace
+
+HEADER_BYTES = 64 * 1024
+IDLE_S = 75  # of a kept connection; longer than the 60 s that load balancers keep theirs
+_RESERVED_FILES = 128  # of the process, for logs, databases and everything else
+_MOST_CONNECTIONS = 20_000
+_FALLBACK_S = 20.0
+
+
+def connection_limit() -> int:
+    """Connections that may be open at once: what the process's file limit allows, with a reserve."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST_CONNECTIONS
+    return max(16, min(_MOST_CONNECTIONS, soft - _RESERVED_FILES))
+
+
+class CollectorProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    max_connections = connection_limit()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        live = cast("LiveWorkspace | None", getattr(self.config.app, "live", None))
+        self._workspace: Workspace | None = None if live is None else live.current
+        self._timeout_s = _FALLBACK_S if live is None else live.current.limits.body_timeout_s
+        self._in_message = False  # between a request's first byte and its last
+        self._in_head = False
+        self._head_bytes = 0
+        self._prelude: bytes | None = None  # a PROXY header that is not complete yet
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock for the first request; refuse a connection too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self._refuse(refusal("too_many_connections", retry_after=2, close=True))
+            return
+        if self._expects_proxy_header():
+            self._prelude = b""
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; keep the clock of a request that is not complete yet."""
+        if self._prelude is not None:
+            data = self._read_prelude(data)
+            if not data:
+                return
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._in_message:
+            if self._in_head and self._head_bytes > HEADER_BYTES:
+                self._refuse(refusal("headers_too_large", close=True))
+            elif self._deadline is None:
+                self._arm()
+        elif self._deadline is not None:
+            self._disarm()
+        if self.timeout_keep_alive_task is None and self._is_idle():
+            self._keep_alive()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_message = self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request line."""
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; also bounds headers that arrive in a single read."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > 2 * HEADER_BYTES:
+            raise ValueError("headers too large")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The application takes over."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser refused, answered as JSON."""
+        self._refuse(refusal("bad_request", msg, close=True))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An Upgrade header is no news for the log; the request is answered over HTTP/1.1."""
+
+    def _is_idle(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return not self._in_message and cycle is not None and cycle.response_complete
+
+    def _keep_alive(self) -> None:
+        """Uvicorn forgets its idle timer where a body arrives after its answer."""
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self._timeout_s, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        """The deadline has passed: a request not answered yet gets 408, and the connection ends."""
+        self._deadline = None
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if not self._in_message and cycle is not None:
+            return  # the request is complete and the application at work
+        if self._in_message and not self._is_answering():
+            self._refuse(refusal("body_timeout", retry_after=1, close=True))
+        else:
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        """Whether bytes of an answer, or an earlier request of a pipeline, are on their way."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None:
+            return False
+        if self._in_head:
+            return not cycle.response_complete
+        return cycle.response_started or bool(self.pipeline)
+
+    def _refuse(self, reply: Reply) -> None:
+        """Answer outside the application and close."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if self._is_answering():
+            self.transport.close()
+            return
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        lines = [STATUS_LINE[reply.status]]
+        lines.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: %s\r\n" % EXPOSED)
+        lines.extend(b"%s: %s\r\n" % header for header in reply.headers)
+        self.transport.write(b"".join((*lines, b"\r\n", reply.body)))
+        self.transport.close()
+
+    def _expects_proxy_header(self) -> bool:
+        if self._workspace is None or not self._workspace.collector.proxy_protocol or self.client is None:
+            return False
+        return is_trusted(parse_address(self.client[0]), self._workspace.collector.trusted_proxies)
+
+    def _read_prelude(self, data: bytes) -> bytes:
+        """Take the PROXY header off the front; what follows it, empty while it is incomplete."""
+        assert self._prelude is not None
+        self._prelude += data
+        try:
+            found = proxy_protocol.parse(self._prelude)
+        except proxy_protocol.Malformed as error:
+            self._refuse(refusal("bad_request", str(error), close=True))
+            return b""
+        if found is None:
+            return b""
+        rest, self._prelude = self._prelude[found.length :], None
+        if found.client is not None:
+            self.client = found.client
+        return rest

@@ -1,0 +1,112 @@
+"""Answers as values: status, headers, body; and the CORS headers that every answer carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from collector.codes import REFUSALS
+from collector.items import Rejected
+from headwater import limits
+from headwater.workspace.model import Workspace
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+METHODS = b"POST, GET, OPTIONS"
+REQUEST_HEADERS = ("authorization", "content-type", "content-encoding", "x-retry-count")
+EXPOSED = b"retry-after, x-ratelimit-reset"
+_PREFLIGHT_AGE = b"7200"  # the longest Chromium honours
+_ORIGINS_KEPT = 1_024
+_encode = msgspec.json.Encoder().encode
+
+
+class Reply(NamedTuple):
+    """An answer, before its CORS headers."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def json_reply(value: object, status: int = 200, *headers: tuple[bytes, bytes]) -> Reply:
+    """An answer whose body is JSON."""
+    body = _encode(value)
+    return Reply(status, [JSON, (b"content-length", b"%d" % len(body)), *headers], body)
+
+
+def refusal(code: str, message: str = "", *, retry_after: int = 0, close: bool = False) -> Reply:
+    """A whole request refused: `{"code", "message"}`; `retry_after` in whole seconds, as SDKs read nothing else."""
+    declared = REFUSALS[code]
+    headers: Headers = []
+    if retry_after:
+        seconds = b"%d" % retry_after
+        headers.append((b"retry-after", seconds))
+        if declared.status == 429:
+            headers.append((b"x-ratelimit-reset", seconds))
+    if close:
+        headers.append((b"connection", b"close"))
+    return json_reply({"code": code, "message": message or declared.meaning}, declared.status, *headers)
+
+
+SUCCESS = Reply(200, [JSON, (b"content-length", b"16")], b'{"success":true}')
+
+
+def success(rejected: Sequence[Rejected]) -> Reply:
+    """The 200 of an ingest route: exactly `{"success":true}`, with `rejected` only where there are some.
+
+    Where a hostile body makes more rejections than are listed, `rejectedTotal` says how many there were.
+    """
+    if not rejected:
+        return SUCCESS
+    if len(rejected) <= limits.REJECTIONS_LISTED:
+        return json_reply({"success": True, "rejected": rejected})
+    listed = rejected[: limits.REJECTIONS_LISTED]
+    return json_reply({"success": True, "rejected": listed, "rejectedTotal": len(rejected)})
+
+
+class Cors:
+    """The CORS headers of one workspace, made once per origin."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        settings = workspace.collector
+        self._any = "*" in settings.cors_origins
+        self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in settings.cors_origins)
+        self._allowed = ", ".join((*REQUEST_HEADERS, *settings.cors_headers)).encode()
+        self._made: dict[bytes | None, Headers] = {}
+
+    def headers(self, origin: bytes | None) -> Headers:
+        """What every answer to this origin carries; the origin is echoed so that credentials work too."""
+        found = self._made.get(origin)
+        if found is None:
+            found = self._make(origin)
+            if len(self._made) < _ORIGINS_KEPT:
+                self._made[origin] = found
+        return found
+
+    def preflight(self) -> Reply:
+        """The answer to OPTIONS."""
+        return Reply(
+            204,
+            [
+                (b"access-control-allow-methods", METHODS),
+                (b"access-control-allow-headers", self._allowed),
+                (b"access-control-max-age", _PREFLIGHT_AGE),
+            ],
+            b"",
+        )
+
+    def _make(self, origin: bytes | None) -> Headers:
+        if origin is None:
+            return [(b"access-control-allow-origin", b"*")] if self._any else [(b"vary", b"origin")]
+        vary = (b"vary", b"origin")
+        if not self._any and origin.lower() not in self._origins:
+            return [vary]
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", EXPOSED),
+            vary,
+        ]

@@ -1,0 +1,120 @@
+"""What operators and load balancers ask: alive, ready, and the metrics of all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from collector.codes import REFUSALS
+from collector.ingest import Ingest
+from collector.replies import json_reply
+from collector.routes.ingest import to_response
+from headwater.errors import HeadwaterError
+from headwater.log import topics
+
+_LAG_TIMEOUT_S = 2.0
+_KEPT_S = 1.0  # an answer of /ready serves everyone who asks within a second
+
+
+class Readiness:
+    """Whether events can be taken; the answer is kept for a second."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._asked = float("-inf")
+        self._problems: list[dict[str, str]] = []
+        self._lag: dict[str, float] = {}
+
+    async def problems(self) -> tuple[list[dict[str, str]], dict[str, float]]:
+        """What keeps us from being ready, and the processor's lag in events and seconds."""
+        now = self._ingest.clock.monotonic()
+        if now - self._asked >= _KEPT_S:
+            self._asked = now
+            self._problems = await self._look()
+        return self._problems, self._lag
+
+    async def _look(self) -> list[dict[str, str]]:
+        found = []
+        if (code := self._ingest.may_write()) is not None:
+            found.append({"code": code, "message": REFUSALS[code].meaning})
+        elif not self._ingest.writer.healthy:
+            found.append({"code": "log_unavailable", "message": "the last append to the log failed"})
+        if (behind := await self._behind()) is not None:
+            found.append({"code": "processor_lag", "message": behind})
+        return found
+
+    async def _behind(self) -> str | None:
+        try:
+            async with asyncio.timeout(_LAG_TIMEOUT_S):
+                lags = await self._ingest.log.lag(topics.PROCESSOR_GROUP, [topics.ACCEPTED])
+        except (HeadwaterError, OSError, TimeoutError) as error:
+            return f"the processor's lag cannot be read: {type(error).__name__}"
+        now = self._ingest.clock.now_ms()
+        age = max(((now - lag.oldest_ms) / 1000 for lag in lags if lag.oldest_ms), default=0.0)
+        self._lag = {"events": sum(lag.events for lag in lags), "seconds": round(max(0.0, age), 3)}
+        limit = self._ingest.live.current.limits.ready_lag_s
+        if age <= limit:
+            return None
+        return f"the oldest unprocessed event is {age:.0f} s old; limits.ready_lag_s is {limit:g}"
+
+
+def declare(web: FastAPI, ingest: Ingest) -> None:
+    """Add the routes."""
+    readiness = Readiness(ingest)
+    ok = {"description": "Yes", "content": {"application/json": {"schema": {"type": "object"}}}}
+    no = {"description": "No, and why", "content": {"application/json": {"schema": {"type": "object"}}}}
+
+    async def health() -> Response:
+        return to_response(json_reply({"status": "ok"}))
+
+    async def ready() -> Response:
+        problems, lag = await readiness.problems()
+        answer = {"ready": not problems, "reasons": problems, "processorLag": lag}
+        return to_response(json_reply(answer, 503 if problems else 200, (b"cache-control", b"no-store")))
+
+    async def metrics() -> Response:
+        ingest.tally.flush()
+        text = await asyncio.to_thread(_metrics)
+        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+    web.add_api_route(
+        "/health",
+        health,
+        methods=["GET", "HEAD"],
+        summary="Is the process alive",
+        tags=["operation"],
+        responses={200: ok},
+        operation_id="health",
+    )
+    web.add_api_route(
+        "/ready",
+        ready,
+        methods=["GET", "HEAD"],
+        summary="Can events be taken",
+        tags=["operation"],
+        responses={200: ok, 503: no},
+        operation_id="ready",
+    )
+    web.add_api_route(
+        "/metrics",
+        metrics,
+        methods=["GET"],
+        summary="Prometheus metrics of all processes",
+        tags=["operation"],
+        response_class=Response,
+        responses={200: {"description": "Metrics", "content": {"text/plain": {}}}},
+        operation_id="metrics",
+    )
+
+
+def _metrics() -> bytes:
+    """The metrics as text; of every process where they share a folder."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
