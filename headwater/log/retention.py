@@ -1,0 +1,162 @@
+"""What may be removed from a log file: old or surplus rows that every group has read. Deciding is pure; `trim` deletes.
+
+Nothing a registered group has yet to read is ever removed, however old or large. A topic whose reading process has never
+been seen (its file does not exist) is kept whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from heapq import merge
+from typing import NamedTuple, cast
+
+from headwater.log.protocol import TopicPartition
+from headwater.log.sqlite_file import OFFSET_BITS, OFFSET_MASK, row_id
+from headwater.log.sqlite_reader import Need
+from headwater.log.sqlite_writer import Sheet
+from headwater.log.topics import (
+    ACCEPTED,
+    RETRY_PREFIX,
+    TopicSpec,
+    Writer,
+    spec_of,
+)
+
+DAY_S = 86_400
+TRIM_ROWS = 256  # rows in one transaction, so that nobody waits long for the writer
+TOMBSTONE_S = 7 * DAY_S  # how long a deleted key stays visible as deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long rows are kept once they were read, and how large a file may grow on read rows (0: no bound)."""
+
+    retention_s: float
+    max_bytes: int = 0
+
+    def seconds(self, spec: TopicSpec) -> float:
+        """0 keeps for ever. The setting shortens `accepted` and `deliveries` and can only lengthen the others: the
+        processors' state is rebuilt from them.
+        """
+        if spec.retention_s == 0:
+            return 0
+        mine = spec.writer == "processor" or spec.name.startswith(RETRY_PREFIX)
+        return max(self.retention_s, spec.retention_s) if mine else self.retention_s
+
+
+class Floor(NamedTuple):
+    """Per partition the first offset that somebody still needs; `unknown` are topics of which nobody can tell."""
+
+    offsets: Mapping[TopicPartition, int]
+    unknown: frozenset[Writer]
+
+    def of(self, tp: TopicPartition, end: int, writer: Writer) -> int:
+        """The first offset to keep whatever its age."""
+        if tp in self.offsets:
+            return min(self.offsets[tp], end)
+        reader = _reader_of(tp.topic, writer)
+        if tp.topic == ACCEPTED or reader in self.unknown:
+            return 0
+        return end
+
+
+def floor_of(needs: Mapping[Writer, list[Need] | None]) -> Floor:
+    """What is needed, given the registrations in each process's file (None: that file does not exist)."""
+    offsets: dict[TopicPartition, int] = {}
+    for need in (need for found in needs.values() for need in found or ()):
+        offsets[need.tp] = min(offsets.get(need.tp, OFFSET_MASK), need.offset or 0)
+    return Floor(offsets, frozenset(writer for writer, found in needs.items() if found is None))
+
+
+def _reader_of(topic: str, writer: Writer) -> Writer | None:
+    """Whose groups are to be known before anything of the topic may go."""
+    if topic == ACCEPTED:
+        return "processor"
+    return "destinations" if writer == "processor" else None
+
+
+class _Row(NamedTuple):
+    last_ms: int
+    place: int
+    records: int
+    size: int
+    kept_s: float
+
+
+def trim(sheet: Sheet, floor: Floor, policy: Policy) -> int:
+    """Remove up to TRIM_ROWS rows and give their space back; how many went (fewer: nothing is left to do)."""
+    surplus = _file_bytes(sheet) - policy.max_bytes if policy.max_bytes else 0
+    victims: list[_Row] = []
+    streams = [
+        _removable(sheet, part, floor.of(part.tp, part.end, part.spec.writer), policy.seconds(part.spec))
+        for part in _plain(sheet)
+    ]
+    for row in merge(*streams):
+        aged = row.last_ms < sheet.now_ms - row.kept_s * 1000
+        if not (aged or surplus > 0) or len(victims) == TRIM_ROWS:
+            break
+        victims.append(row)
+        surplus -= row.size
+    for row in victims:
+        sheet.execute("DELETE FROM batches WHERE id = ?", (row.place,))
+        begin = (row.place & OFFSET_MASK) + row.records
+        sheet.execute(
+            "UPDATE partitions SET begin = max(begin, ?) WHERE id = ?", (begin, row.place >> OFFSET_BITS)
+        )
+    _bury(sheet, floor)
+    sheet.execute("PRAGMA incremental_vacuum")
+    return len(victims)
+
+
+class _Part(NamedTuple):
+    id: int
+    spec: TopicSpec
+    tp: TopicPartition
+    end: int
+
+
+def _plain(sheet: Sheet) -> Iterator[_Part]:
+    rows = sheet.execute("SELECT id, topic, partition, end FROM partitions")
+    for part, topic, partition, end in cast("list[tuple[int, str, int, int]]", rows):
+        if not (spec := spec_of(topic)).compacted:
+            yield _Part(part, spec, TopicPartition(topic, partition), end)
+
+
+def _removable(sheet: Sheet, part: _Part, needed: int, kept_s: float) -> Iterator[_Row]:
+    """Rows of a partition that everyone has read, oldest first."""
+    if kept_s == 0:  # for ever, whatever the size: dead letters go when somebody discards them
+        return
+    rows = sheet.execute(
+        "SELECT last_ms, id, count, length(body) FROM batches WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+        (row_id(part.id, 0), row_id(part.id, needed), TRIM_ROWS),
+    )
+    newest = 0
+    for last_ms, place, count, size in cast("list[tuple[int, int, int, int]]", rows):
+        newest = max(
+            newest, last_ms
+        )  # a row never goes before an older neighbour: offsets must stay contiguous
+        if (place & OFFSET_MASK) + count > needed:
+            return
+        yield _Row(newest, place, count, size, kept_s)
+
+
+def _bury(sheet: Sheet, floor: Floor) -> None:
+    """Forget keys deleted long ago, once every group has seen the deletion."""
+    rows = sheet.execute(
+        "SELECT k.id, p.topic, p.partition FROM keyed k JOIN partitions p ON p.id = k.part "
+        "WHERE k.value IS NULL AND k.ms < ? LIMIT ?",
+        (sheet.now_ms - TOMBSTONE_S * 1000, TRIM_ROWS),
+    )
+    for place, topic, partition in cast("list[tuple[int, str, int]]", rows):
+        offset = place & OFFSET_MASK
+        if offset < floor.offsets.get(TopicPartition(topic, partition), offset + 1):
+            sheet.execute("DELETE FROM keyed WHERE id = ?", (place,))
+
+
+def _file_bytes(sheet: Sheet) -> int:
+    (pages,), (free,), (size,) = (
+        cast("tuple[int]", sheet.execute(f"PRAGMA {name}")[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * size
