@@ -1,0 +1,334 @@
+"""The read-only ClickHouse HTTP interface over the embedded engine, for clickhouse-connect, curl, JDBC and Grafana.
+
+The event loop only moves bytes: queries run in threads, at most `limits.concurrent` at once, some more wait, the rest are
+refused with code 202. A client that goes away has its query stopped. What may run is decided in `http_guard`, how in
+`readonly`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from destinations.clickhouse import http_codes, http_encoding, http_request
+from destinations.clickhouse.http_guard import Refused
+from destinations.clickhouse.readonly import Answer, Ask, Limits, QueryFailed, Reader
+from headwater.errors import AlreadyRunning
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_OK = ("/", "/ping", "/replicas_status")
+
+
+class Interface:
+    """The ASGI application."""
+
+    def __init__(self, reader: Reader, *, password: str = "", only_local_names: bool = True) -> None:
+        limits = reader.limits
+        self._reader, self._password, self._only_local_names = reader, password, only_local_names
+        self._threads = ThreadPoolExecutor(limits.concurrent + 2, thread_name_prefix="clickhouse-http")
+        self._slots = asyncio.Semaphore(limits.concurrent)
+        self._waiting = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        exchange = _Exchange(self._reader, scope, receive, send)
+        try:
+            await self._answer(exchange)
+        except (Refused, QueryFailed) as failure:
+            await exchange.fail(failure)
+        except TimeoutError:
+            await exchange.fail(Refused("The answer took too long to send", 159, "TIMEOUT_EXCEEDED"))
+
+    async def close(self) -> None:
+        """Wait for the threads; running queries end by their own limits."""
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+
+    async def _answer(self, exchange: _Exchange) -> None:
+        path = exchange.scope["path"]
+        if self._only_local_names and not http_request.local_name(exchange.headers.get("host", "")):
+            raise Refused("The Host header names another site", 516, "AUTHENTICATION_FAILED")
+        if path not in _OK:
+            return await exchange.text(404, f"There is no handle {path}\nUse / or /ping for health checks.\n")
+        if exchange.scope["method"] not in ("GET", "POST", "HEAD"):
+            return await exchange.text(405, "Use GET, POST or HEAD.\n")
+        body = await exchange.body(self._reader.limits.query_bytes)
+        wanted = http_request.read(
+            exchange.query_string, exchange.headers, body, self._reader.limits.query_bytes
+        )
+        if wanted.ask is None or path != "/":
+            return await exchange.text(200, "Ok.\n")
+        self._authenticate(wanted)
+        exchange.query_id, exchange.encoding = wanted.query_id, wanted.encoding
+        async with self._slot():
+            await self._run(exchange, wanted.ask)
+        return None
+
+    def _authenticate(self, wanted: http_request.Wanted) -> None:
+        if self._password and not hmac.compare_digest(self._password.encode(), wanted.password.encode()):
+            raise Refused(
+                f"{wanted.user or 'default'}: Authentication failed: password is incorrect",
+                516,
+                "AUTHENTICATION_FAILED",
+            )
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> Any:
+        limits = self._reader.limits
+        if self._slots.locked() and self._waiting >= limits.waiting:
+            text = f"Too many simultaneous queries. Maximum: {limits.concurrent}, waiting: {limits.waiting}"
+            raise Refused(text, 202, "TOO_MANY_SIMULTANEOUS_QUERIES")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(limits.wait_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            text = (
+                f"Too many simultaneous queries: none of {limits.concurrent} ended within {limits.wait_s:g} s"
+            )
+            raise Refused(text, 202, "TOO_MANY_SIMULTANEOUS_QUERIES") from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _run(self, exchange: _Exchange, ask: Ask) -> None:
+        """Run the query and send its answer; the slot is held until its thread is free again."""
+        loop = asyncio.get_running_loop()
+        gone = asyncio.create_task(exchange.gone())
+        gone.add_done_callback(lambda done: None if done.cancelled() else self._kill(ask.tag))
+        started = loop.run_in_executor(self._threads, self._reader.run, ask)
+        answer: Answer | None = None
+        try:
+            answer = await _finished(started)
+            async with asyncio.timeout(self._reader.limits.answer_s):
+                await exchange.stream(answer, self._threads, gone)
+        except TimeoutError:
+            self._kill(ask.tag)
+            raise
+        finally:
+            gone.cancel()
+            if answer is not None:
+                await loop.run_in_executor(self._threads, answer.close)
+
+    def _kill(self, tag: str) -> None:
+        self._threads.submit(self._reader.kill, tag)
+
+
+async def _finished(started: asyncio.Future[Answer]) -> Answer:
+    """The result, even when this task is cancelled meanwhile: a connection must not be lost."""
+    try:
+        return await asyncio.shield(started)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Refused, QueryFailed):
+            (await started).close()
+        raise
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, reader: Reader, scope: Message, receive: Receive, send: Send) -> None:
+        self.scope, self._receive, self._send, self._reader = scope, receive, send, reader
+        self.headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        self.query_string = scope["query_string"].decode("latin-1")
+        self.query_id, self.encoding, self._begun = "", "", False
+        self._tag = secrets.token_hex(8)
+        self._encoder: http_encoding.Encoder | None = None
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises Refused where it is too long."""
+        parts, size = [], 0
+        while True:
+            message = await self._receive()
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise Refused(f"The query is larger than {limit} bytes", 243, "QUERY_IS_TOO_LARGE")
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    async def gone(self) -> None:
+        """Returns when the client has hung up."""
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
+    async def text(self, status: int, text: str, **headers: str) -> None:
+        """A whole plain answer."""
+        body = text.encode()
+        always = {"content-type": "text/plain; charset=UTF-8", "content-length": str(len(body))}
+        await self._begin(status, {**always, **headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def stream(self, answer: Answer, threads: ThreadPoolExecutor, gone: asyncio.Task[None]) -> None:
+        """The answer chunk by chunk, as fast as the client takes it."""
+        loop = asyncio.get_running_loop()
+        headers = {
+            "content-type": http_codes.content_type(answer.format),
+            "x-clickhouse-format": answer.format,
+            "x-clickhouse-summary": json.dumps(dict(answer.summary), separators=(",", ":")),
+        }
+        if self.encoding:
+            self._encoder = http_encoding.ENCODERS[self.encoding]()
+            headers["content-encoding"] = self.encoding
+        chunk = await loop.run_in_executor(threads, answer.next)
+        await self._begin(200, headers)
+        while chunk is not None and not gone.done():
+            await self._write(chunk)
+            chunk = await loop.run_in_executor(threads, answer.next)
+        await self._end()
+
+    async def fail(self, failure: Refused | QueryFailed) -> None:
+        """The error in ClickHouse's shape; after the first byte it ends the stream, marked, and the connection breaks."""
+        code = failure.code
+        message = (
+            f"{failure} (version {self._reader.version})\n"
+            if "(version " not in str(failure)
+            else f"{failure}\n"
+        )
+        if not self._begun:
+            status = http_codes.status_of(code)
+            await self.text(status, message, **{"x-clickhouse-exception-code": str(code)})
+            return
+        size = len(message.encode())
+        await self._write(
+            f"\r\n__exception__\r\n{self._tag}\r\n{message}{size} {self._tag}\r\n__exception__\r\n".encode()
+        )
+        await (
+            self._flush()
+        )  # and no last chunk: the connection breaks, so that no client takes the answer for whole
+
+    async def _begin(self, status: int, headers: dict[str, str]) -> None:
+        self._begun = True
+        always = {
+            "x-clickhouse-server-display-name": "headwater",
+            "x-clickhouse-timezone": self._reader.timezone,
+            "x-clickhouse-exception-tag": self._tag,
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+            **({"x-clickhouse-query-id": self.query_id} if self.query_id else {}),
+        }
+        pairs = [
+            (name.encode(), value.encode("latin-1", "replace"))
+            for name, value in {**always, **headers}.items()
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def _write(self, data: bytes) -> None:
+        ready = self._encoder.compress(data) if self._encoder else data
+        if ready:
+            await self._send({"type": "http.response.body", "body": ready, "more_body": True})
+
+    async def _flush(self) -> None:
+        if self._encoder:
+            await self._send({"type": "http.response.body", "body": self._encoder.flush(), "more_body": True})
+
+    async def _end(self) -> None:
+        await self._flush()
+        await self._send({"type": "http.response.body", "body": b""})
+
+
+class Server:
+    """The interface on a socket. `start` binds before it returns; `stop` lets running answers end."""
+
+    def __init__(self, interface: Interface, reader: Reader, listener: socket.socket) -> None:
+        self._interface, self._reader, self._listener = interface, reader, listener
+        self.host, self.port = listener.getsockname()[:2]
+        config = uvicorn.Config(
+            interface,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
+        self._server = _Quiet(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take requests."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="clickhouse-http")
+        ready = asyncio.create_task(self._server.ready.wait())
+        await asyncio.wait((self._task, ready), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if self._task.done():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """Stop taking requests, let running ones end within 5 s, close the connections."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        await self._interface.close()
+        self._listener.close()
+        await asyncio.to_thread(self._reader.close)
+
+
+class _Quiet(uvicorn.Server):
+    """A server inside another program: signals are that program's business."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def serve(
+    path: Path, host: str = "127.0.0.1", port: int = 8123, *, limits: Limits | None = None, password: str = ""
+) -> Server:
+    """A server over the engine of `path` (open in this process, or opened now); port 0 takes a free one.
+
+    Blocks for some milliseconds. Raises AlreadyRunning where the port is in use.
+    """
+    listener = _listen(host, port)
+    try:
+        reader = Reader(path, limits)
+    except BaseException:
+        listener.close()
+        raise
+    loopback = http_request.local_name(host)
+    return Server(Interface(reader, password=password, only_local_names=loopback), reader, listener)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as taken:
+        listener.close()
+        raise AlreadyRunning(
+            f"the ClickHouse interface cannot listen on {host}:{port}: {taken.strerror}; "
+            "stop what uses the port or choose another with --clickhouse-port"
+        ) from taken
+    listener.setblocking(False)
+    return listener

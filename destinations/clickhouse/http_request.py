@@ -1,0 +1,116 @@
+"""An HTTP request as a query: what ClickHouse's interface reads from address, headers and body. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+from destinations.clickhouse import http_encoding
+from destinations.clickhouse.http_guard import Refused
+from destinations.clickhouse.readonly import DATABASE, Ask
+
+# read here, or without meaning for one connection a query: never settings of the engine
+TRANSPORT = frozenset(
+    ("query", "database", "default_format", "user", "password", "query_id", "session_id", "session_timeout",
+     "session_check", "quota_key", "compress", "decompress", "enable_http_compression", "wait_end_of_query",
+     "buffer_size", "client_protocol_version", "role", "send_progress_in_http_headers", "stacktrace", "log_comment",
+     "http_headers_progress_interval_ms", "close_session", "http_write_exception_in_output_format",
+     "http_response_headers", "network_compression_method", "http_make_head_request")
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request asks for; `ask` is None for a request without a query."""
+
+    ask: Ask | None
+    query_id: str
+    encoding: str
+    user: str
+    password: str
+
+
+def read(query_string: str, headers: Mapping[str, str], body: bytes, limit: int) -> Wanted:
+    """The request's meaning. Raises http_guard.Refused."""
+    fields = dict(parse_qsl(query_string, keep_blank_values=True, errors="strict", max_num_fields=1000))
+    text = _text(fields, headers, body, limit)
+    _refuse_native_compression(fields)
+    user, password = _credentials(fields, headers)
+    query_id = "".join(char for char in fields.get("query_id", "") if char.isprintable())[:200] or str(
+        uuid4()
+    )
+    ask = Ask(
+        query=text,
+        parameters={name[6:]: value for name, value in fields.items() if name.startswith("param_")},
+        settings={
+            name: value
+            for name, value in fields.items()
+            if name not in TRANSPORT and not name.startswith("param_")
+        },
+        default_format=headers.get("x-clickhouse-format") or fields.get("default_format") or "TabSeparated",
+        database=headers.get("x-clickhouse-database") or fields.get("database") or DATABASE,
+        whole=fields.get("wait_end_of_query", "0") not in ("0", "", "false"),
+    )
+    wants_plain = fields.get("enable_http_compression", "1") in ("0", "false")
+    encoding = "" if wants_plain else http_encoding.chosen(headers.get("accept-encoding", ""))
+    return Wanted(ask if text.strip() else None, query_id, encoding, user, password)
+
+
+def _text(fields: Mapping[str, str], headers: Mapping[str, str], body: bytes, limit: int) -> str:
+    """`query` and the body after it, as ClickHouse joins them."""
+    if headers.get("content-type", "").startswith("multipart/"):
+        raise Refused(
+            "External tables (multipart/form-data) are not supported by the read-only interface",
+            48,
+            "NOT_IMPLEMENTED",
+        )
+    try:
+        plain = http_encoding.decode(body, headers.get("content-encoding", ""), limit).decode()
+    except ValueError as wrong:
+        raise Refused(str(wrong), 36, "BAD_ARGUMENTS") from None
+    first = fields.get("query", "")
+    text = f"{first}\n{plain}" if first and plain else first or plain
+    if len(text) > limit:
+        raise Refused(f"The query is larger than {limit} bytes", 243, "QUERY_IS_TOO_LARGE")
+    return text
+
+
+def _refuse_native_compression(fields: Mapping[str, str]) -> None:
+    for name in ("compress", "decompress"):
+        if fields.get(name, "0") not in ("0", "", "false"):
+            raise Refused(
+                f"{name}=1 (ClickHouse's own block compression) is not supported here; use HTTP compression "
+                "(Accept-Encoding: gzip, zstd or lz4); in JDBC compress=0 or client.use_http_compression=true",
+                48,
+                "NOT_IMPLEMENTED",
+            )
+
+
+def _credentials(fields: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:
+    user = headers.get("x-clickhouse-user") or fields.get("user", "")
+    password = headers.get("x-clickhouse-key") or fields.get("password", "")
+    scheme, _, encoded = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            raise Refused("Invalid Basic authentication", 516, "AUTHENTICATION_FAILED") from None
+    return user, password
+
+
+def local_name(host: str) -> bool:
+    """Whether a Host header names an address or this machine: a page of another site, rebound to loopback, does not."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    name = name.strip("[]").lower()
+    if name in ("", "localhost") or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
