@@ -41,7 +41,7 @@ def fingerprint(source_id: str, message_id: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _day(date: str) -> int:
-    return (timestamps.parse(date) or 0) // DAY_MS
+    return max(0, timestamps.parse(date) or 0) // DAY_MS
 
 
 def day_of(received_at: str) -> int:

@@ -23,7 +23,7 @@ WIDTH = FINGERPRINT_BYTES - 1
 FANOUT = 8
 SWEEP_SHARDS = 8  # shards swept in one commit
 _FIRST_CAPACITY = 512
-_KEY = Struct(">BHBI")  # shard, day, level, sequence number
+_KEY = Struct(">BIBI")  # shard, day, level, sequence number
 
 Txn = Any  # lmdb.Transaction[memoryview]; the package's types are not followed
 Database = Any
