@@ -9,7 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["label", "string", "text", "nlabel", "time", "ntime", "number", "bool", "json", "labels", "u16", "u32", "u64"]
+Kind = Literal[
+    "label",
+    "string",
+    "text",
+    "nlabel",
+    "time",
+    "ntime",
+    "number",
+    "bool",
+    "json",
+    "labels",
+    "u16",
+    "u32",
+    "u64",
+]
 
 SQL_TYPES: dict[Kind, str] = {
     "label": "LowCardinality(String)",
@@ -76,7 +90,9 @@ CONTEXT: tuple[Column, ...] = (
     _context("campaign_content", "text", "utm_content", "campaign", "content"),
     _context("device_id", "text", "id of the device", "device", "id"),
     _context("device_advertising_id", "text", "IDFA or GAID", "device", "advertisingId"),
-    _context("device_ad_tracking_enabled", "bool", "whether ad tracking is allowed", "device", "adTrackingEnabled"),
+    _context(
+        "device_ad_tracking_enabled", "bool", "whether ad tracking is allowed", "device", "adTrackingEnabled"
+    ),
     _context("device_manufacturer", "nlabel", "maker of the device", "device", "manufacturer"),
     _context("device_model", "nlabel", "model of the device", "device", "model"),
     _context("device_name", "text", "name of the device", "device", "name"),
@@ -111,8 +127,16 @@ CONTEXT: tuple[Column, ...] = (
     _context("user_agent", "text", "the browser's or app's user agent", "userAgent"),
     _context("user_agent_data_mobile", "bool", "client hint: mobile", "userAgentData", "mobile"),
     _context("user_agent_data_platform", "nlabel", "client hint: platform", "userAgentData", "platform"),
-    _context("user_agent_data_brands", "json", "client hint: brands, a JSON array", "userAgentData", "brands"),
-    _context("consent_category_preferences", "json", "consent given, a JSON object", "consent", "categoryPreferences"),
+    _context(
+        "user_agent_data_brands", "json", "client hint: brands, a JSON array", "userAgentData", "brands"
+    ),
+    _context(
+        "consent_category_preferences",
+        "json",
+        "consent given, a JSON object",
+        "consent",
+        "categoryPreferences",
+    ),
     _context("external_ids", "json", "further ids, a JSON array", "externalIds"),
     _context("bot_score", "number", "how surely a bot sent it, 0 to 100", "bot", "score"),
     _context("bot_class", "nlabel", "kind of bot; null for people", "bot", "class"),

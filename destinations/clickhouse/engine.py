@@ -43,16 +43,29 @@ class EngineError(HeadwaterError):
 class Client(Protocol):
     """The part of clickhouse_connect's client that Headwater uses."""
 
-    def command(self, cmd: str, parameters: Any = None, data: Any = None, settings: dict[str, Any] | None = None) -> Any:
+    def command(
+        self, cmd: str, parameters: Any = None, data: Any = None, settings: dict[str, Any] | None = None
+    ) -> Any:
         """Run a statement."""
         ...
 
-    def raw_query(self, query: str, parameters: Any = None, settings: dict[str, Any] | None = None, fmt: str | None = None) -> bytes:
+    def raw_query(
+        self,
+        query: str,
+        parameters: Any = None,
+        settings: dict[str, Any] | None = None,
+        fmt: str | None = None,
+    ) -> bytes:
         """The answer of a query in any output format."""
         ...
 
     def raw_insert(
-        self, table: str, column_names: Sequence[str], insert_block: Any, settings: dict[str, Any] | None = None, fmt: str | None = None
+        self,
+        table: str,
+        column_names: Sequence[str],
+        insert_block: Any,
+        settings: dict[str, Any] | None = None,
+        fmt: str | None = None,
     ) -> Any:
         """Insert bytes in any input format."""
         ...

@@ -121,7 +121,12 @@ class Mapper:
         cells += _BLANK
         further = self._fill(cells, context)
         cells += (_text_of(event.context), *place, loaded_ms)
-        return Row(cells, self.shapes.flatten(event.properties or {}), self.shapes.flatten(event.traits or {}), further)
+        return Row(
+            cells,
+            self.shapes.flatten(event.properties or {}),
+            self.shapes.flatten(event.traits or {}),
+            further,
+        )
 
     def _fill(self, cells: list[Any], context: dict[str, Any]) -> Shape | None:
         """Put the context's values into their cells; the shape of those that have none."""
@@ -171,7 +176,9 @@ def moment(text: str | None) -> int | None:
 def patient(line: bytes) -> tuple[Line, dict[str, Any]]:
     """The same from a line with unexpected types, lone surrogates or numbers beyond any float. Raises ValueError."""
     try:
-        value = json.loads(line.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_float=_finite)
+        value = json.loads(
+            line.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_float=_finite
+        )
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
     if not isinstance(value, dict):

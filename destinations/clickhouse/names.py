@@ -23,7 +23,14 @@ BUILT_IN_RELATIONS = frozenset(
         *("tracks", "pages", "screens", "identifies", "groups", "aliases", "users", "accounts"),
         *("events", "sessions", "deliveries", "dropped", "memberships", "identities"),
         *("user_profiles", "account_profiles", "membership_facts", "identity_facts", "dropped_events"),
-        *("delivery_attempts", "view_columns", "schema_migrations", "properties"),
+        *(
+            "delivery_attempts",
+            "view_columns",
+            "view_versions",
+            "resolved_events",
+            "schema_migrations",
+            "properties",
+        ),
     )
 )
 BUILT_IN_DATABASES = frozenset(("system", "default", "information_schema", "headwater"))
@@ -58,14 +65,12 @@ def relation(event: str) -> str:
     return avoid(slug(event), BUILT_IN_RELATIONS)
 
 
-def database(source: str) -> str:
-    """The database of a source. Sources whose names differ only in `-` and `_` stay apart by a hash."""
+def database(source: str, taken: Collection[str]) -> str:
+    """The database of a source whose slug is taken: a built-in's name gets `_`, another source's a hash."""
     name = slug(source)
-    if name != source and name != source.replace("-", "_"):
-        name = f"{name}_{_hash(source)}"
-    if "-" in source and "_" in source:
-        name = shorten(f"{name}_{_hash(source)}", source)
-    return avoid(name, BUILT_IN_DATABASES)
+    if name in BUILT_IN_DATABASES:
+        name = f"_{name}"
+    return name if name not in taken else avoid(shorten(f"{name}_{_hash(source)}", source), taken)
 
 
 def avoid(name: str, taken: Collection[str]) -> str:

@@ -80,7 +80,9 @@ SCALARS: dict[str, tuple[Callable[[Sequence[Any]], bytes], object]] = {
     "Float64": (_float64, 0.0),
     "Bool": (_bools, False),
 }
-DYNAMIC: dict[str, Callable[[Sequence[Any]], bytes]] = {name: encode for name, (encode, _) in SCALARS.items()} | {
+DYNAMIC: dict[str, Callable[[Sequence[Any]], bytes]] = {
+    name: encode for name, (encode, _) in SCALARS.items()
+} | {
     f"Array(Nullable({name}))": _arrays(_nullable(encode, blank)) for name, (encode, blank) in SCALARS.items()
 }
 _nullable_strings = _nullable(strings, "")
@@ -119,7 +121,9 @@ class JsonColumn:
         self._rows = 0
         self._paths: dict[str, list[tuple[int, int, str, Sequence[Any]]]] = {}
 
-    def add(self, paths: Sequence[str], types: Sequence[str], columns: Sequence[Sequence[Any]], rows: int) -> None:
+    def add(
+        self, paths: Sequence[str], types: Sequence[str], columns: Sequence[Sequence[Any]], rows: int
+    ) -> None:
         """Append `rows` rows; `columns` holds the values of each path."""
         for path, engine_type, values in zip(paths, types, columns, strict=True):
             self._paths.setdefault(path, []).append((self._rows, rows, engine_type, values))
@@ -148,7 +152,9 @@ class JsonColumn:
         return parts
 
 
-def _joined(runs: list[tuple[int, int, str, Sequence[Any]]], kind: str) -> tuple[int, int, str, Sequence[Any]]:
+def _joined(
+    runs: list[tuple[int, int, str, Sequence[Any]]], kind: str
+) -> tuple[int, int, str, Sequence[Any]]:
     chosen = [run[3] for run in runs if run[2] == kind]
     values = chosen[0] if len(chosen) == 1 else list(chain.from_iterable(chosen))
     return 0, len(values), kind, values

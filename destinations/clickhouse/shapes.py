@@ -97,7 +97,9 @@ class Shapes:
         keys, types = key
         if any(kind not in _SCALARS for kind in types):
             return None
-        return self._interned(tuple((name,) for name in keys), tuple(_SCALARS[kind] for kind in types), plain=True)
+        return self._interned(
+            tuple((name,) for name in keys), tuple(_SCALARS[kind] for kind in types), plain=True
+        )
 
     def _nested(self, value: dict[str, Any]) -> Flat:
         paths: list[Path] = []

@@ -224,3 +224,15 @@ ENGINE = @ReplacingAny()
 ORDER BY (source_id, type, event, origin, path, kind)
 SETTINGS $settings
 COMMENT 'Which values were seen where: what the columns of the views are made from.';
+
+CREATE TABLE IF NOT EXISTS $database.view_versions $on_cluster
+(
+    view_database String COMMENT 'database of the view',
+    view_name String COMMENT 'name of the view',
+    fingerprint String COMMENT 'hash of its definition',
+    made_at DateTime64(3, 'UTC') COMMENT 'when it was made'
+)
+ENGINE = @Replacing(made_at)
+ORDER BY (view_database, view_name)
+SETTINGS $settings
+COMMENT 'The views that were made, so that a start makes only what changed.';

@@ -1,0 +1,67 @@
+"""ClickHouse. Loads every processed event into one typed table, with Segment's tables as views over it.
+
+Without `url` the engine runs inside Headwater and keeps its tables in the data folder; with `url` it is a server.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from headwater.plugin import Batching, DestinationConfig, DestinationSpec
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+
+
+class Config(DestinationConfig):
+    """Where the tables are and how they are filled."""
+
+    url: str | None = Field(default=None, description="http(s)://host:port of a server; none: embedded.")
+    username: str = Field(default="default", description="User of the server.")
+    password: SecretStr = Field(default=SecretStr(""), description="Password of the server.")
+    database: Identifier = Field(default="headwater", description="Database of the tables and views.")
+    cluster: Identifier | None = Field(
+        default=None, description="Cluster of the server: replicated tables, ON CLUSTER."
+    )
+    timeout_s: float = Field(default=120, gt=0, description="Longest time of one insert or query.")
+    max_rows: int = Field(default=50_000, ge=1, le=1_000_000, description="Rows of one insert.")
+    min_wait_s: float = Field(
+        default=0.2, ge=0, description="How long the first event waits for others when little comes."
+    )
+    max_wait_s: float = Field(default=1.0, gt=0, description="How long an event waits for others at most.")
+    columnar: bool = Field(
+        default=True, description="Send typed columns where that equals the text; off: always text."
+    )
+    views: bool = Field(
+        default=True, description="Make a view for each event and a database for each source."
+    )
+    max_views: int = Field(
+        default=20_000,
+        ge=0,
+        description="Views of single events at most; events beyond are found in tracks and events.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError(f"url is {url!r}; expected http(s)://host:port of ClickHouse's HTTP interface")
+        return url
+
+    @model_validator(mode="after")
+    def _cluster_needs_a_server(self) -> Config:
+        if self.cluster and not self.url:
+            raise ValueError("cluster is set but url is not; an embedded engine has no cluster")
+        return self
+
+
+spec = DestinationSpec(
+    name="clickhouse",
+    title="ClickHouse",
+    category="warehouse",
+    batching=Batching(max_events=50_000, max_bytes=64 << 20, max_wait_s=1.0),
+    concurrency=1,
+    timeout_s=120,
+)

@@ -1,0 +1,223 @@
+"""Inserts rows exactly once into tables that remember each row's place in the log. Blocking; runs in the loader's thread.
+
+A first insert that succeeds is trusted. After any failure, and after a crash, the table itself is asked which places it
+holds; only the missing rows are inserted, and the table is asked again. The deduplication token alone is never trusted
+after a failure: MergeTree notes a token before the part is in place, so a kill between the two would lose the rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from destinations.clickhouse.engine import Engine, EngineError
+from destinations.clickhouse.lots import Lot, Sent, Table
+from destinations.clickhouse.names import quote
+from destinations.clickhouse.writer import TEXT_SETTINGS
+
+logger = logging.getLogger(__name__)
+
+# ClickHouse's codes for "this data cannot be read or stored": looked for row by row.
+DATA_CODES = frozenset(
+    (
+        6,
+        20,
+        25,
+        26,
+        27,
+        32,
+        33,
+        34,
+        38,
+        41,
+        43,
+        44,
+        49,
+        53,
+        62,
+        69,
+        70,
+        72,
+        117,
+        121,
+        122,
+        130,
+        131,
+        167,
+        169,
+        190,
+    )
+    + (261, 321, 349, 407, 432, 457, 467, 636, 645)
+)
+TOO_BIG = frozenset(
+    (241, 252, 12, 131)
+)  # memory, too many parts, parameter out of bounds: smaller inserts may pass
+_BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Stopped(Exception):
+    """The process is stopping; what was under way is repaired at the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A row that the engine refuses, with the engine's words."""
+
+    row: Any
+    code: int
+    reason: str
+
+
+class Inserter:
+    """Inserts lots; `pause(seconds)` waits between attempts and raises Stopped when it is time to go."""
+
+    def __init__(self, engine: Engine, database: str, pause: Callable[[float], None]) -> None:
+        self._engine, self._database, self._pause = engine, database, pause
+
+    def insert(self, lot: Lot, token: str) -> list[Poison]:
+        """Insert rows that were never tried before; the rows that can never be inserted. Raises Stopped."""
+        poison: list[Poison] = []
+        for number, sent in enumerate(lot.table.encode(lot.rows)):
+            self._send_all(lot.table, sent, f"{token}/{number}", poison)
+        return poison
+
+    def repair(self, lot: Lot, token: str) -> list[Poison]:
+        """Insert what is missing of rows that may be there; the rows that can never be. Raises Stopped."""
+        poison: list[Poison] = []
+        self._mend(lot.table, lot.rows, token, poison)
+        return poison
+
+    def missing(self, lot: Lot) -> list[Any]:
+        """The rows that are not in the table, by place and identity. Raises EngineError."""
+        there: set[tuple[Any, ...]] = set()
+        places: set[tuple[int, ...]] = set()
+        for partition, low, high in _ranges(lot.rows):
+            answer = self._engine.query(
+                f"SELECT log_offset, log_line, {lot.table.identity_sql} FROM {self._name(lot.table)} "
+                f"WHERE log_partition = {partition} AND log_offset BETWEEN {low} AND {high}"
+            )
+            for offset, line, *identity in answer:
+                places.add((partition, int(offset), int(line), *_plain(identity)))
+                there.add(tuple(_plain(identity)))
+        return [row for row in lot.rows if not _known(lot.table.identity(row), row.place, there, places)]
+
+    def _send_all(self, table: Table, sent: Sent, token: str, poison: list[Poison]) -> None:
+        try:
+            self._send(table, sent, token)
+        except EngineError as error:
+            logger.warning("insert of %d rows into %s failed: %s", len(sent.rows), table.name, _short(error))
+            self._mend(table, sent.rows, token, poison, error)
+
+    def _mend(
+        self,
+        table: Table,
+        rows: Sequence[Any],
+        token: str,
+        poison: list[Poison],
+        error: EngineError | None = None,
+    ) -> None:
+        """Until every row is there or known to be refused: ask what is missing, insert it, ask again."""
+        attempt = generation = 0
+        while rows:
+            if error is not None and error.code not in DATA_CODES:
+                self._pause(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+                attempt += 1
+            try:
+                rows = self.missing(Lot(table, rows))
+                if error is not None and rows and (error.code in DATA_CODES or error.code in TOO_BIG):
+                    rows, error = self._split(table, rows, f"{token}/{generation}", poison, error), None
+                elif rows:
+                    self._send(table, table.plain(rows), f"{token}/{generation}")
+                    error = None
+                generation += 1
+            except EngineError as failure:
+                error = failure
+                logger.warning("%s: %d rows wait: %s", table.name, len(rows), _short(failure))
+
+    def _split(
+        self, table: Table, rows: Sequence[Any], token: str, poison: list[Poison], error: EngineError
+    ) -> Sequence[Any]:
+        """Insert by halves; what is left to be checked again. A single refused row becomes poison."""
+        if len(rows) == 1 and error.code in DATA_CODES:
+            logger.error("%s refuses a row at %s: %s", table.name, rows[0].place, _short(error))
+            poison.append(Poison(rows[0], error.code, _short(error)))
+            return []
+        left: list[Any] = []
+        middle = len(rows) // 2 or 1
+        for number, half in enumerate((rows[:middle], rows[middle:])):
+            if half:
+                left += self._half(table, half, f"{token}.{number}", poison)
+        return left
+
+    def _half(self, table: Table, rows: Sequence[Any], token: str, poison: list[Poison]) -> Sequence[Any]:
+        try:
+            self._send(table, table.plain(rows), token)
+        except EngineError as error:
+            if error.code not in DATA_CODES:
+                if error.code in TOO_BIG and len(rows) > 1:
+                    self._pause(_BACKOFF_S[0])
+                    return self._split(table, rows, token, poison, error)
+                raise
+            return self._split(table, rows, token, poison, error)
+        return rows
+
+    def _send(self, table: Table, sent: Sent, token: str) -> None:
+        settings = {
+            **TEXT_SETTINGS,
+            "insert_deduplicate": "1",
+            "insert_deduplication_token": _digest(token, sent.data),
+        }
+        self._engine.insert_block(self._name(table), table.columns, sent.data, sent.format, settings)
+
+    def _name(self, table: Table) -> str:
+        return f"{quote(self._database)}.{quote(table.name)}"
+
+
+def _digest(token: str, data: bytes) -> str:
+    """The token with a hash of the data: a log that was made anew has the same offsets but other events."""
+    return f"{token}:{blake2b(data, digest_size=12).hexdigest()}"
+
+
+def _ranges(rows: Sequence[Any]) -> Iterator[tuple[int, int, int]]:
+    """For each log partition the lowest and highest offset."""
+    bounds: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        partition, offset, _ = row.place
+        low, high = bounds.get(partition, (offset, offset))
+        bounds[partition] = (min(low, offset), max(high, offset))
+    for partition, (low, high) in bounds.items():
+        yield partition, low, high
+
+
+def _plain(identity: Sequence[Any]) -> list[Any]:
+    """64-bit numbers may be quoted in JSON answers; identities compare as text."""
+    return [str(part) for part in identity]
+
+
+def _known(
+    identity: tuple[Any, ...],
+    place: tuple[int, ...],
+    there: set[tuple[Any, ...]],
+    places: set[tuple[int, ...]],
+) -> bool:
+    """Present at its place, or another copy of the same key within the range stands for it."""
+    text = tuple(_plain(identity))
+    return (*place, *text) in places or text in there
+
+
+def _short(error: EngineError) -> str:
+    return str(error)[:500]
+
+
+def pauser(stop: threading.Event) -> Callable[[float], None]:
+    """A pause for a thread that ends at once when `stop` is set. Raises Stopped."""
+
+    def pause(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise Stopped
+
+    return pause

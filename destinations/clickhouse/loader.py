@@ -1,0 +1,425 @@
+"""Loads the log into ClickHouse: every event once in the base table, whatever is killed whenever.
+
+For each flush: the offsets it will cover are written down with the group's position (the intent), the rows are inserted,
+then position, counts, dead letters and the delivery record move in one transaction. A start that finds an intent asks the
+table which rows of that stretch it holds and inserts exactly the missing ones.
+
+Any failure of the log ends the session; the next one begins like a start, with the repair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import orjson
+
+from destinations.clickhouse import lots as lot
+from destinations.clickhouse.config import Config, spec
+from destinations.clickhouse.engine import Engine, EngineError, open_embedded, open_server
+from destinations.clickhouse.inserter import Inserter, Poison, Stopped, pauser
+from destinations.clickhouse.lots import Lot
+from destinations.clickhouse.migrate import migrate
+from destinations.clickhouse.migrations import DURABLE, Target
+from destinations.clickhouse.portions import Portion, Prepared, Preparer, bury, change, lots, outputs
+from destinations.clickhouse.side import traits_of_row
+from destinations.clickhouse.views import Views
+from destinations.kit.books import Books
+from destinations.kit.select import selection
+from headwater.clock import Clock
+from headwater.errors import LogError, OffsetOutOfRange
+from headwater.log import topics
+from headwater.log.protocol import Batch, Consumer, Log, Owner, Position, TopicPartition
+from headwater.metrics import (
+    DEAD_EVENTS,
+    DELIVERED_EVENTS,
+    DELIVERY_SECONDS,
+    DESTINATION_PAUSED,
+    FILTERED_EVENTS,
+)
+from headwater.paths import DataDir
+from headwater.workspace.live import LiveWorkspace
+from headwater.workspace.model import Workspace, secret
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TOPICS = (topics.PROCESSED, topics.PROFILES, topics.DROPPED, topics.DELIVERIES)
+ENOUGH_ROWS = 10_000  # a block of this size costs the engine little more than its rows
+POLL_BYTES = 16 << 20
+_RESTART_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+def open_engine(config: Config, data: DataDir) -> Engine:
+    """The engine that the settings name. Raises EngineError."""
+    if config.url is None:
+        return open_embedded(data.clickhouse)
+    return open_server(
+        config.url, username=config.username, password=secret(config.password), timeout_s=config.timeout_s
+    )
+
+
+def target_of(config: Config) -> Target:
+    """Where the schema goes."""
+    return Target(config.database, config.cluster or "", DURABLE)
+
+
+def build(
+    name: str, config: Config, live: LiveWorkspace, log: Log, data: DataDir, clock: Clock, engine: Engine
+) -> Loader:
+    """The loader of one destination; `engine` stays the caller's."""
+    return Loader(name, config, live, log, data, clock, engine)
+
+
+class Loader:
+    """One ClickHouse destination of the workspace; run once."""
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        live: LiveWorkspace,
+        log: Log,
+        data: DataDir,
+        clock: Clock,
+        engine: Engine,
+    ) -> None:
+        self.name, self.config, self.data = name, config, data
+        self._live, self._log, self._clock, self._engine = live, log, clock, engine
+        self._halt = threading.Event()
+        self._insert_thread = ThreadPoolExecutor(1, f"load-{name}")
+        self._view_thread = ThreadPoolExecutor(1, f"views-{name}")
+        self._target = target_of(config)
+        self._inserter = Inserter(engine, config.database, pauser(self._halt))
+        self.views = Views(engine, self._target, clock, config.max_views)
+        self._preparer = Preparer(lot.events(columnar=config.columnar), lambda _: None, filtered=False)
+        self._wake_views = asyncio.Event()
+        self._ready = False
+        live.subscribe(self._reload)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Load until `stop`; what was read is finished or repaired at the next start."""
+        async with asyncio.TaskGroup() as tasks:
+            view_maker = tasks.create_task(self._make_views())
+            halter = tasks.create_task(self._halt_on(stop))
+            try:
+                await self._sessions(stop)
+            finally:
+                view_maker.cancel()
+                halter.cancel()
+                self._halt.set()
+        await asyncio.to_thread(self._insert_thread.shutdown)
+        await asyncio.to_thread(self._view_thread.shutdown)
+
+    async def _halt_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._halt.set()
+
+    async def _sessions(self, stop: asyncio.Event) -> None:
+        """One session after another until told to stop; a failure ends a session, never the loader."""
+        failures = 0
+        while not stop.is_set():
+            session = Session(self)
+            try:
+                await self._prepare_database()
+                await session.run(stop)
+                return
+            except Stopped:
+                return
+            except (LogError, EngineError) as error:
+                pause = _RESTART_S[min(failures, len(_RESTART_S) - 1)]
+                failures = 0 if session.flushed else failures + 1
+                logger.warning(
+                    "destination %s starts again in %.1f s: %s", self.name, pause, str(error)[:500]
+                )
+                DESTINATION_PAUSED.labels(self.name).set(1)
+                await _sleep(pause, stop)
+            finally:
+                await session.close()
+
+    async def _prepare_database(self) -> None:
+        if not self._ready:
+            await self.work(partial(migrate, self._engine, self._target, self._clock))
+            await self.work(partial(self.views.load, self._live.current.sources))
+            self._ready = True
+        self._reload(self._live.current)
+        DESTINATION_PAUSED.labels(self.name).set(0)
+
+    def _reload(self, workspace: Workspace) -> None:
+        """Take over a workspace: sources, connections and filter."""
+        destination = workspace.destinations.get(self.name)
+        if destination is None:
+            return  # removed: the runtime stops this loader
+        self._preparer.filtered = destination.filter is not None
+        self._preparer.select = selection(
+            self.name, spec, workspace.sources_of(self.name), destination.filter
+        )
+        if self._ready:
+            self._insert_thread.submit(self.views.add_sources, tuple(workspace.sources))
+            self._wake_views.set()
+
+    async def work(self, call: Callable[[], T]) -> T:
+        """Run a blocking call in the loader's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._insert_thread, call)
+
+    def prepare(self, portions: Sequence[Portion]) -> list[Prepared]:
+        """Rows of portions (blocking)."""
+        now = self._clock.now_ms()
+        return [self._preparer.prepare(portion, now) for portion in portions]
+
+    def insert(self, prepared: Sequence[Prepared], *, repair: bool) -> None:
+        """Insert all rows and store the facts they brought (blocking). Raises Stopped, EngineError."""
+        started = self._clock.monotonic()
+        token = "/".join(
+            [
+                self.name,
+                *(
+                    f"{one.portion.tp.topic}:{one.portion.tp.partition}:{one.portion.begin}"
+                    for one in prepared
+                ),
+            ]
+        )
+        poison: list[Poison] = []
+        found = lots(prepared)
+        for one in found:
+            poison += (self._inserter.repair if repair else self._inserter.insert)(one, token)
+        bury(prepared, poison, self._clock.now_ms())
+        if self.config.views:
+            self._learn(found)
+        DELIVERY_SECONDS.labels(self.name).observe(self._clock.monotonic() - started)
+
+    def _learn(self, found: Iterable[Lot]) -> None:
+        facts = []
+        for one in found:
+            if one.table.name == "events":
+                facts += self.views.discovery.events(one.rows)
+            elif one.table.name in ("user_profiles", "account_profiles"):
+                kind = one.table.name.removesuffix("_profiles")
+                for row in one.rows:
+                    facts += self.views.discovery.profile(kind, traits_of_row(row))
+        if facts:
+            self.views.store(facts)
+
+    async def finish(self, owner: Owner, books: Books, prepared: Prepared) -> None:
+        """Move position, counts, dead letters and the delivery record together."""
+        portion = prepared.portion
+        entries = list(outputs(prepared, self.name, self._clock.now_ms()))
+        counted = change(prepared, self.name)
+        await books.commit(owner, portion.tp, Position(portion.end), entries, counted)
+        DELIVERED_EVENTS.labels(self.name).inc(counted.delivered)
+        for reason, count in counted.filtered.items():
+            FILTERED_EVENTS.labels(self.name, reason).inc(count)
+        for letter in prepared.dead.values():
+            DEAD_EVENTS.labels(self.name, letter.code).inc()
+        self._wake_views.set()
+
+    @property
+    def log(self) -> Log:
+        """The log it reads."""
+        return self._log
+
+    @property
+    def clock(self) -> Clock:
+        """Its clock."""
+        return self._clock
+
+    async def _make_views(self) -> None:
+        """Make views in the background, a few at a time; what came meanwhile is gathered into one definition."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake_views.wait()
+            self._wake_views.clear()
+            while self.config.views and self._ready and self.views.dirty and not self._halt.is_set():
+                try:
+                    await loop.run_in_executor(self._view_thread, self.views.make_some)
+                except EngineError as error:
+                    logger.warning("views wait: %s", str(error)[:500])
+                    await asyncio.sleep(5)
+            await asyncio.sleep(0.3)
+
+
+class Session:
+    """From joining the group to leaving it: claims, repairs, then flushes. A `Listener` of its consumer."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._consumer: Consumer | None = None
+        self._fresh: list[TopicPartition] = []
+        self._owners: dict[TopicPartition, Owner] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._waiting: dict[TopicPartition, Portion] = {}
+        self._since: dict[
+            bool, float
+        ] = {}  # events, side topics -> when the first record of the next flush came
+        self._took = 0.0
+        self._lock = asyncio.Lock()
+        self.flushed = False
+
+    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Claimed before the next flush."""
+        self._fresh.extend(partitions)
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """What waits is the next owner's; a flush under way is finished first."""
+        async with self._lock:
+            for tp in partitions:
+                self._waiting.pop(tp, None)
+                owner = self._owners.pop(tp, None)
+                if owner is not None:
+                    await owner.close()
+                if tp in self._fresh:
+                    self._fresh.remove(tp)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read and flush until `stop`. Raises LogError, EngineError, Stopped."""
+        loader = self._loader
+        self._books = await Books.load(loader.log, loader.name)
+        group = topics.DESTINATION_GROUP_PREFIX + loader.name
+        self._consumer = await loader.log.consumer(group, TOPICS, self)
+        while not stop.is_set():
+            await self._claim(self._consumer)
+            for batch in await self._poll(self._consumer):
+                self._take(batch)
+            await self._flush_due()
+        await self._flush([True, False])
+
+    async def close(self) -> None:
+        """Leave the group."""
+        if self._consumer is not None:
+            await self._consumer.close()
+
+    async def _poll(self, consumer: Consumer) -> list[Batch]:
+        try:
+            return await consumer.poll(max_bytes=POLL_BYTES, timeout=self._patience())
+        except OffsetOutOfRange as gap:
+            tp = TopicPartition(gap.topic, gap.partition)
+            logger.error("destination %s: %s; it goes on at %d", self._loader.name, gap, gap.begin)
+            await self._flush([True, False])
+            self._next[tp] = gap.begin
+            consumer.seek(tp, gap.begin)
+            return []
+
+    def _take(self, batch: Batch) -> None:
+        consumer = self._consumer
+        if (
+            consumer is None
+            or not consumer.is_current(batch)
+            or batch.tp not in self._owners
+            or not batch.records
+        ):
+            return
+        begin = self._next.get(batch.tp, batch.records[0].offset)
+        portion = self._waiting.setdefault(batch.tp, Portion(batch.tp, begin, begin))
+        portion.records += batch.records
+        portion.end = self._next[batch.tp] = batch.next_offset
+        self._since.setdefault(batch.topic == topics.PROCESSED, self._loader.clock.monotonic())
+
+    def _wait_of(self, events: bool) -> float:
+        """Events wait a little when little comes, longer when inserts are slow; side topics a second."""
+        config = self._loader.config
+        return min(config.max_wait_s, max(config.min_wait_s, 4 * self._took)) if events else config.max_wait_s
+
+    def _patience(self) -> float:
+        now = self._loader.clock.monotonic()
+        due = [since + self._wait_of(events) - now for events, since in self._since.items()]
+        return max(0.0, min([*due, 1.0]))
+
+    def _rows_waiting(self) -> int:
+        return sum(p.events for p in self._waiting.values() if p.tp.topic == topics.PROCESSED)
+
+    async def _flush_due(self) -> None:
+        now = self._loader.clock.monotonic()
+        due = [events for events, since in self._since.items() if now - since >= self._wait_of(events)]
+        if self._rows_waiting() >= ENOUGH_ROWS and True not in due:
+            due.append(True)
+        if due:
+            await self._flush(due)
+
+    async def _flush(self, kinds: Sequence[bool]) -> None:
+        """Load what waits of events (True) or side topics (False)."""
+        async with self._lock:
+            chosen = [p for p in self._waiting.values() if (p.tp.topic == topics.PROCESSED) in kinds]
+            for kind in kinds:
+                self._since.pop(kind, None)
+            for portion in chosen:
+                del self._waiting[portion.tp]
+            if chosen:
+                started = self._loader.clock.monotonic()
+                await self._load(chosen)
+                self._took = self._loader.clock.monotonic() - started
+                self.flushed = True
+
+    async def _load(self, portions: Sequence[Portion]) -> None:
+        loader = self._loader
+        prepared = await loader.work(partial(loader.prepare, portions))
+        await asyncio.gather(*(self._intend(portion) for portion in portions))
+        await loader.work(partial(loader.insert, prepared, repair=False))
+        for one in prepared:
+            await loader.finish(self._owners[one.portion.tp], self._books, one)
+
+    async def _intend(self, portion: Portion) -> None:
+        """Write down what is about to be inserted. The profiles need none: their rows replace one another."""
+        if portion.tp.topic == topics.PROFILES:
+            return
+        transaction = self._owners[portion.tp].begin()
+        note = orjson.dumps({"to": portion.end}).decode()
+        transaction.advance(portion.tp, Position(portion.begin, note))
+        await transaction.commit()
+
+    async def _claim(self, consumer: Consumer) -> None:
+        """Own what was assigned, and finish what an earlier owner began."""
+        loader = self._loader
+        group = topics.DESTINATION_GROUP_PREFIX + loader.name
+        while self._fresh:
+            tp = self._fresh[0]
+            owner = await loader.log.claim(group, tp)
+            position = await owner.position()
+            bounds = await loader.log.bounds(tp)
+            begin = position.offset if position else bounds.begin
+            if position is not None and position.metadata:
+                begin = await self._repair(owner, tp, position, bounds.begin)
+            if tp not in self._fresh:
+                continue  # taken away meanwhile
+            self._fresh.remove(tp)
+            self._owners[tp], self._next[tp] = owner, begin
+            consumer.seek(tp, begin)
+
+    async def _repair(self, owner: Owner, tp: TopicPartition, position: Position, oldest: int) -> int:
+        """Complete the stretch of an intent; the offset after it."""
+        loader = self._loader
+        end = int(orjson.loads(position.metadata)["to"])
+        begin = max(position.offset, oldest)
+        if begin > position.offset:
+            logger.error(
+                "%s[%d]: retention removed %d to %d before they were verified", *tp, position.offset, begin
+            )
+        portion = Portion(tp, begin, end)
+        at = begin
+        while at < end:
+            batch = await loader.log.read(tp, at, max_bytes=POLL_BYTES)
+            portion.records += [record for record in batch.records if record.offset < end]
+            if batch.next_offset <= at:
+                break
+            at = batch.next_offset
+        logger.info("destination %s: verifying %s[%d] from %d to %d", loader.name, *tp, begin, end)
+        prepared = await loader.work(partial(loader.prepare, [portion]))
+        await loader.work(partial(loader.insert, prepared, repair=True))
+        await loader.finish(owner, self._books, prepared[0])
+        return end
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    """Until the time is over or `stop` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+__all__ = ["Loader", "build", "open_engine", "target_of"]

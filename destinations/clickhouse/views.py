@@ -1,0 +1,111 @@
+"""Keeps the views in step with the catalog: facts are stored with the events they came from, views follow in the background."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import orjson
+
+from destinations.clickhouse.catalog import Catalog, Fact
+from destinations.clickhouse.discovery import Discovery
+from destinations.clickhouse.engine import Engine, EngineError
+from destinations.clickhouse.migrations import Target
+from destinations.clickhouse.names import quote
+from headwater.clock import Clock
+from headwater.timestamps import iso
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, str, str]
+BATCH = 25  # views made in one go, so that a stop or an urgent insert never waits long
+
+
+class Views:
+    """The catalog in the database and the views made from it. Blocking; one thread stores, one makes."""
+
+    def __init__(self, engine: Engine, target: Target, clock: Clock, max_events: int) -> None:
+        self._engine, self._target, self._clock = engine, target, clock
+        self._database = quote(target.database)
+        self._made: dict[tuple[str, str], str] = {}
+        self._databases: set[str] = set()
+        self.catalog = Catalog(target.database)
+        self.discovery = Discovery(max_events=max_events)
+        self.dirty: dict[Key, None] = {}
+        self._max_events = max_events
+
+    def load(self, sources: Iterable[str]) -> None:
+        """Read the stored facts; everything that differs from what was made becomes dirty. Raises EngineError."""
+        rows = self._engine.query(
+            f"SELECT source_id, type, event, origin, path, kind FROM {self._database}.view_columns FINAL "
+            "ORDER BY first_seen, kind = 'array', kind = 'string', kind = 'bool', path"
+        )
+        facts = [Fact(*row[:4], tuple(row[4]), row[5]) for row in rows]
+        made = self._engine.query(
+            f"SELECT view_database, view_name, fingerprint FROM {self._database}.view_versions FINAL"
+        )
+        self._made = {(row[0], row[1]): row[2] for row in made}
+        self.catalog = Catalog(self._target.database, sources)
+        self.discovery = Discovery(facts, self._max_events)
+        self.catalog.learn(facts)
+        self._mark(self.catalog.relations)
+
+    def add_sources(self, sources: Iterable[str]) -> None:
+        """Make the views that a source has before its first event."""
+        self._mark(self.catalog.add_sources(sources))
+
+    def store(self, facts: Sequence[Fact]) -> None:
+        """Write new facts down and mark their views. Raises EngineError; then nothing was learned."""
+        now = iso(self._clock.now_ms())
+        lines = [
+            orjson.dumps({**fact._asdict(), "path": list(fact.path), "first_seen": now}) for fact in facts
+        ]
+        columns = (*Fact._fields, "first_seen")
+        settings = {"date_time_input_format": "best_effort"}
+        self._engine.insert_block(
+            f"{self._database}.view_columns", columns, b"\n".join(lines), "JSONEachRow", settings
+        )
+        self._mark(self.catalog.learn(facts))
+
+    def make_some(self) -> int:
+        """Make up to BATCH dirty views; how many were looked at. A view that cannot be made is logged and skipped."""
+        keys = list(self.dirty)[:BATCH]
+        made = []
+        for key in keys:
+            del self.dirty[key]
+            view = self.catalog.view(key)
+            if self._made.get((view.database, view.name)) == view.fingerprint:
+                continue
+            try:
+                self._ensure(view.database)
+                self._engine.command(view.sql)
+            except EngineError as error:
+                logger.error("view %s.%s cannot be made: %s", view.database, view.name, str(error)[:500])
+                continue
+            self._made[view.database, view.name] = view.fingerprint
+            made.append(view)
+        if made:
+            now = iso(self._clock.now_ms())
+            rows = [
+                {
+                    "view_database": v.database,
+                    "view_name": v.name,
+                    "fingerprint": v.fingerprint,
+                    "made_at": now,
+                }
+                for v in made
+            ]
+            data = b"\n".join(map(orjson.dumps, rows))
+            settings = {"date_time_input_format": "best_effort"}
+            self._engine.insert_block(
+                f"{self._database}.view_versions", tuple(rows[0]), data, "JSONEachRow", settings
+            )
+        return len(keys)
+
+    def _mark(self, keys: Iterable[Key]) -> None:
+        self.dirty.update(dict.fromkeys(keys))
+
+    def _ensure(self, database: str) -> None:
+        if database not in self._databases:
+            self._engine.command(f"CREATE DATABASE IF NOT EXISTS {quote(database)} {self._target.on_cluster}")
+            self._databases.add(database)
