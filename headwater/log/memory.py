@@ -207,11 +207,11 @@ class MemoryLog:
             self.disk.positions.setdefault((group, tp), None)
 
     async def forget_group(self, group: str) -> None:
-        """Remove a group's positions, registrations and claims."""
+        """Remove a group's positions and registrations; fence its owners."""
         self._alive()
         for tp in {tp for name, tp in (*self.disk.positions, *self.disk.claims) if name == group}:
             self.disk.positions.pop((group, tp), None)
-            self.disk.claims.pop((group, tp), None)
+            self.disk.claims[group, tp] = self.disk.claims.get((group, tp), 0) + 1
 
     def trim(self, tp: TopicPartition, before: int) -> None:
         """Remove the records below `before`, as retention would."""

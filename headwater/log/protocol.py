@@ -224,3 +224,7 @@ class Log(Protocol):
     async def committed(self, group: str, tp: TopicPartition) -> Position | None:
         """A group's stored position, seen from outside the group (operators, replay)."""
         ...
+
+    async def forget_group(self, group: str) -> None:
+        """Remove a group's positions and fence its owners: retention keeps nothing for it any longer."""
+        ...

@@ -29,9 +29,9 @@ def register(group: str, partitions: Sequence[TopicPartition], sheet: Sheet) -> 
 
 
 def forget(group: str, sheet: Sheet) -> None:
-    """Remove a group's positions and claims."""
-    for table in ("positions", "claims"):
-        sheet.execute(f"DELETE FROM {table} WHERE grp = ?", (group,))
+    """Remove a group's positions; epochs only grow, so that an owner of its earlier life stays fenced."""
+    sheet.execute("DELETE FROM positions WHERE grp = ?", (group,))
+    sheet.execute("UPDATE claims SET epoch = epoch + 1 WHERE grp = ?", (group,))
 
 
 def settle_partitions(wanted: int, sheet: Sheet) -> int:

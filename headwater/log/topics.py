@@ -8,6 +8,7 @@ state of input partition n is a fold of partition n of the outputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 from zlib import crc32
 
@@ -42,6 +43,7 @@ class TopicSpec:
     retention_s: int = 7 * _DAY
 
 
+@cache
 def _declared(partitions: int) -> dict[str, TopicSpec]:
     return {
         spec.name: spec

@@ -1,0 +1,25 @@
+"""One log per test, for every implementation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from headwater.log.protocol import Log
+from tests.contracts.log.harness import IMPLEMENTATIONS, Harness
+
+
+@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
+    """Opens, kills and reopens the implementation under test."""
+    made: Harness = IMPLEMENTATIONS[request.param](tmp_path)
+    return made
+
+
+@pytest.fixture
+async def log(harness: Harness) -> AsyncIterator[Log]:
+    """The log, open; closed at the end unless the test did so."""
+    yield await harness.open()
+    await harness.close()

@@ -1,0 +1,112 @@
+"""How the contract suite opens, kills and reopens a log, for each implementation. Kafka adds one more class here."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from headwater.clock import ManualClock
+from headwater.log.memory import MemoryLog
+from headwater.log.protocol import Log, Record, TopicPartition
+from headwater.log.sqlite import WRITERS, SqliteLog
+from headwater.log.topics import ACCEPTED, PROCESSED, PROFILES
+from headwater.paths import DataDir
+
+PARTITIONS = 2
+IN = TopicPartition(ACCEPTED, 0)
+OUT = TopicPartition(PROCESSED, 0)
+ROWS = TopicPartition(PROFILES, 0)
+
+
+class Harness(Protocol):
+    """One log whose process can be killed."""
+
+    clock: ManualClock
+
+    async def open(self) -> Log:
+        """Start the log on what is stored."""
+        ...
+
+    async def crash(self) -> None:
+        """Kill it, at once, with whatever is under way."""
+        ...
+
+    async def close(self) -> None:
+        """Close it as a process that ends by itself does."""
+        ...
+
+
+class MemoryHarness:
+    """The log in memory."""
+
+    def __init__(self, _folder: Path) -> None:
+        self.clock = ManualClock()
+        self.log = MemoryLog(PARTITIONS, self.clock)
+
+    async def open(self) -> Log:
+        """Start the log on what is stored."""
+        self.log = self.log.reopen()
+        return await self.log.__aenter__()
+
+    async def crash(self) -> None:
+        """Kill it."""
+        await self.log.crash()
+
+    async def close(self) -> None:
+        """Close it."""
+        await self.log.__aexit__()
+
+
+class SqliteHarness:
+    """The SQLite log writing all its files. A crash is what the files hold at that instant, copied elsewhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ManualClock()
+        self._folder, self._lives = folder, 0
+        self.data = DataDir(folder / "0")
+        self.log: SqliteLog | None = None
+
+    async def open(self) -> Log:
+        """Start the log on what is stored."""
+        self.log = SqliteLog(self.data, self.clock, writers=WRITERS, partitions=PARTITIONS)
+        return await self.log.__aenter__()
+
+    async def crash(self) -> None:
+        """Take the files as they are, without what only lives in memory, and let the old log run out unseen."""
+        self._lives += 1
+        old, self.data = self.data, DataDir(self._folder / str(self._lives)).make()
+        for file in sorted(old.log.iterdir()):
+            if file.name.endswith((".db", "-wal")):
+                shutil.copyfile(file, self.data.log / file.name)
+        await self.close()
+        await asyncio.to_thread(shutil.rmtree, old.root)
+
+    async def close(self) -> None:
+        """Close it."""
+        if self.log is not None:
+            await self.log.__aexit__()
+            self.log = None
+
+
+IMPLEMENTATIONS = {"memory": MemoryHarness, "sqlite": SqliteHarness}
+
+
+async def read_all(
+    log: Log, tp: TopicPartition, offset: int | None = None, max_bytes: int = 4 << 20
+) -> list[Record]:
+    """Everything a partition holds, by as many reads as it takes."""
+    found: list[Record] = []
+    at = (await log.bounds(tp)).begin if offset is None else offset
+    while at < (await log.bounds(tp)).end:
+        batch = await log.read(tp, at, max_bytes=max_bytes)
+        assert batch.next_offset > at, "a read below the end must make progress"
+        found += batch.records
+        at = batch.next_offset
+    return found
+
+
+def values(records: list[Record]) -> list[bytes | None]:
+    """The values alone."""
+    return [record.value for record in records]
