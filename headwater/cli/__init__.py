@@ -1,0 +1,23 @@
+"""The command line: one file a command. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """The command `headwater`: runs one command and exits with a code of `headwater.run.exits`."""
+    from headwater.cli.app import app
+    from headwater.errors import HeadwaterError
+
+    try:
+        app(prog_name="headwater")
+    except HeadwaterError as error:
+        from headwater.cli.output import code_of, complain
+
+        complain(str(error))
+        sys.exit(code_of(error))
+    except BrokenPipeError:  # `headwater tap | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

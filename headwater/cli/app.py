@@ -1,0 +1,41 @@
+"""All commands, in the order that `headwater --help` shows."""
+
+from __future__ import annotations
+
+import typer
+
+from headwater.cli.check import check
+from headwater.cli.dlq import app as dlq
+from headwater.cli.doctor import doctor
+from headwater.cli.init import init
+from headwater.cli.query import query
+from headwater.cli.send import send
+from headwater.cli.stages import collector, destination, processor
+from headwater.cli.status import status
+from headwater.cli.tap import tap
+from headwater.cli.trace import trace
+from headwater.cli.up import up
+from headwater.cli.version import version
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Headwater: a self-hosted, Segment-compatible event pipeline.",
+)
+for command in (
+    up,
+    init,
+    check,
+    send,
+    tap,
+    trace,
+    query,
+    status,
+    doctor,
+    collector,
+    processor,
+    destination,
+    version,
+):
+    app.command()(command)
+app.add_typer(dlq, name="dlq")

@@ -1,0 +1,45 @@
+"""Finding the pipeline a command is about: what runs on the folder, and its log, opened for reading only."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwater.cli.output import leave
+from headwater.paths import DataDir
+from headwater.run import configuration, exits, files
+
+if TYPE_CHECKING:
+    from headwater.log.protocol import Log
+    from headwater.workspace.outline import Outline
+
+
+def running(data: DataDir) -> files.Up:
+    """What runs on the folder; ends the command with NOT_RUNNING where nothing does."""
+    if up := files.read_up(data):
+        return up
+    leave(exits.NOT_RUNNING, f"nothing runs on {data.root}; start it with: headwater up --dir {data.root}")
+
+
+def workspace_file(data: DataDir, given: str | None) -> Path:
+    """The file given, else that of what runs on the folder, else the default one."""
+    if given is None and (up := files.read_up(data)) and up.workspace:
+        return Path(up.workspace)
+    return configuration.find(data, given)
+
+
+def outline_of(data: DataDir, given: str | None) -> Outline:
+    """Sources, destinations and log of the workspace, as far as they can be read without its secrets."""
+    from headwater.workspace.outline import outline
+
+    return outline(workspace_file(data, given))
+
+
+def log_of(data: DataDir, outline: Outline) -> AbstractAsyncContextManager[Log]:
+    """The log of the folder, for reading; ends the command where there is none."""
+    from headwater.log.open import open_log
+
+    if not data.log.is_dir():
+        leave(exits.NOT_RUNNING, f"there is no data in {data.root}; start with: headwater up --dir {data.root}")
+    return open_log(outline.log, data, None)

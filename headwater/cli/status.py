@@ -1,0 +1,125 @@
+"""`headwater status`: the funnel that adds up, how far each stage is behind, and the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headwater.cli import options
+from headwater.cli.output import console, emit_json
+from headwater.clock import SystemClock
+from headwater.paths import DataDir
+from headwater.run import exits, files
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from headwater.run.funnel import DestinationFlow, Funnel
+
+EVERY_S = 1.0
+
+
+def status(
+    dir_: options.Dir = options.DIR,
+    workspace: options.WorkspaceFile = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every second; Ctrl-C ends it.")] = False,
+    json_: options.Json = False,
+) -> None:
+    """Show what was accepted and what became of it, lag and disk."""
+    data = DataDir(dir_)
+    facts = _facts(data, workspace)
+    if json_:
+        emit_json(facts)
+    elif watch:
+        _watch(data, workspace)
+    else:
+        console().print(_page(facts))
+    if not facts["funnel"].adds_up:
+        raise typer.Exit(exits.FAILED)
+
+
+def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
+    from headwater.cli.reach import log_of, outline_of
+    from headwater.run.disk import usage
+    from headwater.run.funnel import funnel
+
+    outline = outline_of(data, workspace)
+
+    async def read() -> Funnel:
+        async with log_of(data, outline) as log:
+            return await funnel(log, outline.destinations, SystemClock().now_ms())
+
+    return {"dir": str(data.root), "running": files.read_up(data), "funnel": asyncio.run(read()), "disk": usage(data)}
+
+
+def _watch(data: DataDir, workspace: str | None) -> None:
+    from rich.live import Live
+
+    with contextlib.suppress(KeyboardInterrupt), Live(console=console(), auto_refresh=False) as live:
+        while True:
+            live.update(_page(_facts(data, workspace)), refresh=True)
+            time.sleep(EVERY_S)
+
+
+def _page(facts: dict[str, Any]) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    up: files.Up | None = facts["running"]
+    funnel: Funnel = facts["funnel"]
+    head = f"running, pid {up.pid}, {up.url}" if up else "not running"
+    disk = ", ".join(f"{name} {_size(size)}" for name, size in facts["disk"].items())
+    sums = "the books balance" if funnel.adds_up else "THE BOOKS DO NOT BALANCE: please report this with `status --json`"
+    return Group(
+        Text(f"{facts['dir']}: {head}"), _stages(funnel), _deliveries(funnel), Text(f"disk: {disk}"), Text(sums)
+    )
+
+
+def _stages(funnel: Funnel) -> Any:
+    table = _table("events", "number", "")
+    table.add_row("accepted", _number(funnel.accepted), "")
+    table.add_row("  processed", _number(funnel.processed), "")
+    for reason, number in sorted(funnel.dropped.items()):
+        table.add_row(f"  dropped: {reason}", _number(number), "")
+    behind = f"oldest waits {funnel.lag_seconds:.1f} s" if funnel.in_flight else ""
+    table.add_row("  in flight", _number(funnel.in_flight), behind)
+    return table
+
+
+def _deliveries(funnel: Funnel) -> Any:
+    table = _table("destination", "read", "delivered", "filtered", "retrying", "dead", "discarded", "lag")
+    for name, flow in funnel.destinations.items():
+        table.add_row(name, *_cells(flow))
+    return table
+
+
+def _cells(flow: DestinationFlow) -> list[str]:
+    numbers = (flow.read, flow.delivered, sum(flow.filtered.values()), flow.retrying, flow.dead, flow.discarded)
+    lag = _number(flow.lag) + (f" ({flow.lag_seconds:.1f} s)" if flow.lag else "")
+    return [*map(_number, numbers), lag]
+
+
+def _table(*columns: str) -> Any:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    return table
+
+
+def _number(number: int) -> str:
+    return f"{number:,}"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"

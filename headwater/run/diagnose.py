@@ -1,0 +1,156 @@
+"""What is wrong with an installation, and what to type: the findings of `headwater doctor`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from headwater.errors import ConfigError
+from headwater.log import topics
+from headwater.log.protocol import Log, TopicPartition
+from headwater.paths import DataDir
+from headwater.run import configuration, files
+from headwater.run.disk import free_bytes
+from headwater.run.funnel import Funnel
+from headwater.run.ports import PortUnavailable, free_port
+from headwater.run.settings import LOOPBACK, STAGES
+from headwater.workspace.model import Limits, Workspace
+
+LAG_S = 60.0
+CLOCK_S = 5.0
+_LITTLE_BYTES = 1 << 30
+
+Level = Literal["ok", "warning", "problem"]
+
+
+class Finding(Struct, frozen=True):
+    """One thing looked at: how it stands, and what to type where it does not."""
+
+    level: Level
+    about: str
+    what: str
+    do: str = ""
+
+
+def of_workspace(file: Path, data: DataDir) -> tuple[list[Finding], Workspace | None]:
+    """The workspace, and the engine it needs."""
+    if not file.exists():
+        return [Finding("warning", "workspace", f"there is no {file}", "headwater init")], None
+    try:
+        workspace = configuration.read(file).workspace
+    except ConfigError as error:
+        first = error.problems[0]
+        more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+        do = f"headwater check --dir {data.root} --workspace {file}"
+        return [Finding("problem", "workspace", f"{first}{more}", do)], None
+    found = [Finding("ok", "workspace", f"{file} is valid")]
+    if configuration.embedded_clickhouse(workspace):
+        if importlib.util.find_spec("chdb") is None:
+            what = "a destination uses the embedded ClickHouse, and its engine (chDB) is not installed"
+            found.append(Finding("problem", "clickhouse", what, "pip install 'headwater[local]'"))
+        else:
+            found.append(Finding("ok", "clickhouse", "the engine is installed"))
+    return found, workspace
+
+
+def of_folder(data: DataDir, limits: Limits) -> Iterator[Finding]:
+    """Rights and room of the data folder."""
+    for folder in (data.root, data.log, data.state, data.run, data.clickhouse):
+        if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            what = f"{folder} cannot be read and written by this user (uid {os.getuid()})"
+            yield Finding("problem", "permissions", what, f"sudo chown -R $(id -u):$(id -g) {data.root}")
+    free = free_bytes(data.root)
+    what = f"{free / (1 << 30):.1f} GiB free at {data.root}"
+    if free < limits.disk_free_bytes:
+        what += f", less than limits.disk_free_bytes ({limits.disk_free_bytes} bytes): the collector answers 503"
+        yield Finding("problem", "disk", what, f"du -sh {data.root}/* ; then free space or lower log.retention_days")
+    elif free < limits.disk_free_bytes + _LITTLE_BYTES:
+        yield Finding("warning", "disk", what, f"du -sh {data.root}/*")
+    else:
+        yield Finding("ok", "disk", what)
+
+
+def of_processes(data: DataDir, up: files.Up | None, port: int, clickhouse_port: int) -> Iterator[Finding]:
+    """What runs, what should, and what is in the way."""
+    if up is not None:
+        yield Finding("ok", "processes", f"running with pid {up.pid} at {up.url}")
+        for stage in STAGES:
+            if not files.is_held(files.stage_lock(data, stage)):
+                what = f"the {stage} does not run at this moment; the supervisor starts it again"
+                yield Finding("problem", "processes", what, "look at the log of `headwater up` for the reason")
+        return
+    held = {stage: files.holder_of(files.stage_lock(data, stage)) for stage in STAGES if _held(data, stage)}
+    for stage, holder in held.items():
+        if holder.supervisor:
+            what = f"the {stage} (pid {holder.pid}) outlived its supervisor; it leaves within seconds"
+            yield Finding("problem", "stale process", what, f"kill -9 {holder.pid}  # if it is still there then")
+        else:
+            yield Finding("ok", "processes", f"the {stage} runs by itself with pid {holder.pid}")
+    if held:
+        return
+    yield Finding("warning", "processes", "nothing runs on this folder", f"headwater up --dir {data.root}")
+    for number, option in ((port, "--port"), (clickhouse_port, "--clickhouse-port")):
+        try:
+            free_port(LOOPBACK, number, option)
+        except PortUnavailable as error:
+            do = f"headwater up --dir {data.root} {option} {number + 1}"
+            yield Finding("problem", "port", str(error), do)
+
+
+def _held(data: DataDir, stage: Literal["collector", "processor", "destinations"]) -> bool:
+    return files.is_held(files.stage_lock(data, stage))
+
+
+def of_flow(funnel: Funnel, data: DataDir) -> Iterator[Finding]:
+    """Lag, dead letters, and whether the books balance."""
+    where = f"--dir {data.root}"
+    if not funnel.adds_up:
+        what = "the counts do not add up"
+        yield Finding("problem", "books", what, f"headwater status {where} --json  # and report it")
+    if funnel.in_flight and funnel.lag_seconds > LAG_S:
+        what = f"{funnel.in_flight} events wait to be processed, the oldest for {funnel.lag_seconds:.0f} s"
+        yield Finding("problem", "lag", what, f"headwater status {where} --watch")
+    for name, flow in funnel.destinations.items():
+        if flow.lag and flow.lag_seconds > LAG_S:
+            what = f"{flow.lag} events wait for {name}, the oldest for {flow.lag_seconds:.0f} s"
+            yield Finding("problem", "lag", what, f"headwater status {where} --watch")
+        if flow.dead:
+            what = f"{flow.dead} events could not be delivered to {name}"
+            yield Finding("problem", "dead letters", what, f"headwater dlq list {name} {where}")
+        if flow.retrying:
+            yield Finding("warning", "retries", f"{flow.retrying} events wait for another attempt at {name}")
+
+
+async def of_clock(log: Log, now_ms: int) -> Finding:
+    """Whether the machine's clock has gone back behind what was already written."""
+    newest = 0
+    for number in range(log.partitions(topics.ACCEPTED)):
+        tp = TopicPartition(topics.ACCEPTED, number)
+        bounds = await log.bounds(tp)
+        if bounds.end > bounds.begin:
+            batch = await log.read(tp, bounds.end - 1)
+            newest = max([newest, *(record.timestamp for record in batch.records)])
+    ahead = (newest - now_ms) / 1000
+    if ahead > CLOCK_S:
+        what = f"the clock is {ahead:.0f} s behind the newest event in the log: it was set back"
+        return Finding("problem", "clock", what, "timedatectl status")
+    return Finding("ok", "clock", "no event is from the future")
+
+
+def of_metrics(text: str, data: DataDir) -> Iterator[Finding]:
+    """What the running processes count: unknown write keys, paused destinations."""
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name.startswith("headwater_rejected_events_total{") and 'code="unknown_write_key"' in name:
+            if float(value):
+                what = f"{float(value):.0f} events came with a write key that no source has"
+                yield Finding("warning", "write keys", what, f"headwater check --dir {data.root}  # then compare the apps")
+        elif name.startswith("headwater_destination_paused{") and float(value):
+            which = name.partition('destination="')[2].partition('"')[0]
+            what = f"the destination {which} is paused: its settings are wrong, or the other side fails"
+            yield Finding("problem", "destination", what, f"headwater dlq list {which} --dir {data.root}")
