@@ -53,6 +53,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     events: tuple[int, ...] = ()
     allow_private: bool = False  # may the address be private, loopback or link-local
+    sign: Callable[[int], Mapping[str, str]] | None = None  # headers that depend on the Unix second of sending
 
     @classmethod
     def post_json(cls, url: str, value: Any, **rest: Any) -> Request:
@@ -101,7 +102,7 @@ class Misconfigured:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Different outcomes inside one request, by index into the batch; indexes not named were delivered."""
+    """Different outcomes inside one request, by index into its `events`; indexes not named were delivered."""
 
     items: Mapping[int, Retry | Reject]
 

@@ -11,7 +11,7 @@ def delay_s(attempts: int, base_s: float, cap_s: float, draw: float, after_s: fl
     `draw` is uniform in [0, 1). The other side's wish (`after_s`, Retry-After) is a lower bound and is spread by up to a
     tenth above it, so that a thousand waiting events do not return in the same second.
     """
-    ceiling = min(cap_s, base_s * 2 ** min(max(attempts - 1, 0), 32))
+    ceiling = min(cap_s, base_s * 2.0 ** min(max(attempts - 1, 0), 32))
     if after_s is not None:
         return max(after_s * (1 + draw / 10), draw * ceiling)
     return draw * ceiling

@@ -9,7 +9,9 @@ from headwater.event import EventDict
 from headwater.log.protocol import Position
 from headwater.plugin import Batching
 
-SCAN_LINES = 10_000  # a batch ends after this many lines even if all were filtered, so that the position moves
+SCAN_LINES = (
+    10_000  # a batch ends after this many lines even if all were filtered, so that the position moves
+)
 
 
 class Place(NamedTuple):

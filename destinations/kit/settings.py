@@ -37,7 +37,9 @@ class RetrySettings(_Section):
     base_s: float = Field(default=5.0, gt=0, description="Upper bound of the first delay; doubles each time.")
     cap_s: float = Field(default=3600.0, gt=0, description="Upper bound of every delay.")
     max_age_s: float = Field(
-        default=86_400.0, gt=0, description="Time after the first attempt when an event becomes a dead letter."
+        default=86_400.0,
+        gt=0,
+        description="Time after the first attempt when an event becomes a dead letter.",
     )
     max_attempts: int = Field(default=50, ge=1, description="Attempts after which it becomes a dead letter.")
 
@@ -46,7 +48,9 @@ class BreakerSettings(_Section):
     """When sending stops altogether."""
 
     failures: int = Field(default=10, ge=1, description="Failures in a row that open the circuit.")
-    probe_s: float = Field(default=10.0, gt=0, description="Time to the first probe; doubles up to probe_cap_s.")
+    probe_s: float = Field(
+        default=10.0, gt=0, description="Time to the first probe; doubles up to probe_cap_s."
+    )
     probe_cap_s: float = Field(default=300.0, gt=0, description="Longest time between probes.")
     pause_s: float = Field(default=300.0, gt=0, description="Time between probes of refused settings.")
 
@@ -55,13 +59,16 @@ class DeliverySettings(_Section):
     """The mapping under a destination's `delivery:`."""
 
     batch: BatchSettings = BatchSettings()
-    rate: RateSettings | None = Field(default=None, description="Requests allowed; default: the destination's.")
+    rate: RateSettings | None = Field(
+        default=None, description="Requests allowed; default: the destination's."
+    )
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
     concurrency: int | None = Field(default=None, ge=1, le=256, description="Requests under way at once.")
     timeout_s: float | None = Field(default=None, gt=0, le=600, description="Time for one whole request.")
     consent: list[str] = Field(
-        default_factory=list, description="Consent categories that must all be true where an event carries consent."
+        default_factory=list,
+        description="Consent categories that must all be true where an event carries consent.",
     )
 
 

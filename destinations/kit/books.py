@@ -1,0 +1,97 @@
+"""The exact counts of one destination, and the transactions that carry them.
+
+Counts, outputs and position are one transaction: whatever is killed whenever, what was read is the sum of what was
+delivered, filtered, is retrying, dead or discarded. All transactions of a destination take turns here, whichever
+partition they move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Self
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from destinations.kit.records import Totals, decode_totals, encode
+from headwater.errors import LogUnavailable
+from headwater.log.protocol import Entry, Log, Owner, Position, Record, TopicPartition
+from headwater.log.topics import DESTINATION_TOTALS
+
+logger = logging.getLogger(__name__)
+
+_shared: WeakKeyDictionary[Log, WeakValueDictionary[str, Books]] = WeakKeyDictionary()
+_TOTALS = TopicPartition(DESTINATION_TOTALS, 0)
+
+
+async def all_totals(log: Log) -> dict[str, Totals]:
+    """The counts of every destination that ever read anything."""
+    found: dict[str, Totals] = {}
+    offset, end = await log.bounds(_TOTALS)
+    while offset < end:
+        batch = await log.read(_TOTALS, offset)
+        for record in batch.records:
+            if record.value is not None:
+                totals = decode_totals(record.value)
+                found[totals.destination] = totals
+        if batch.next_offset <= offset:
+            break
+        offset = batch.next_offset
+    return found
+
+
+class Books:
+    """Counts of one destination; the only writer of its row."""
+
+    def __init__(self, name: str, totals: Totals) -> None:
+        self.name, self.totals = name, totals
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def load(cls, log: Log, name: str) -> Self:
+        """The counts as of the last transaction; one object for all who count for this destination in this process."""
+        books: Self = _shared.setdefault(log, WeakValueDictionary()).setdefault(  # type: ignore[assignment]
+            name, cls(name, Totals(destination=name))
+        )
+        async with books._turn:
+            found = (await all_totals(log)).get(name)
+            books.totals = found or Totals(destination=name)
+        return books
+
+    async def commit(
+        self,
+        owner: Owner,
+        tp: TopicPartition,
+        position: Position,
+        entries: Sequence[Entry],
+        change: Totals,
+        patience: Sequence[float] = (0.1, 0.5, 1.0, 2.0, 5.0),
+    ) -> None:
+        """Write outputs and counts and move the position, or nothing at all.
+
+        A log that cannot write now is asked again after each pause of `patience` (the events were delivered: giving up
+        means delivering them twice). Raises LogUnavailable after the last one, Fenced at once.
+        """
+        async with self._turn:
+            totals = self.totals.plus(change)
+            assert totals.balances(), f"destination {self.name}: the counts do not add up: {totals}"
+            row = Record(encode(totals), key=self.name.encode())
+            for pause in (*patience, None):
+                transaction = owner.begin()
+                for entry in entries:
+                    transaction.append(entry.topic, entry.partition, [entry.record])
+                transaction.append(DESTINATION_TOTALS, 0, [row])
+                transaction.advance(tp, position)
+                try:
+                    await transaction.commit()
+                    break
+                except LogUnavailable as error:
+                    if pause is not None and await owner.position() == position:
+                        break  # it was written, only the answer was lost
+                    if pause is None:
+                        raise
+                    logger.warning(
+                        "destination %s: the log cannot take its outcome yet: %s", self.name, error
+                    )
+                await asyncio.sleep(pause)
+            self.totals = totals

@@ -1,0 +1,190 @@
+"""A door into the running destinations process: a Unix socket in the data folder, one JSON line each way.
+
+Only that process may write its log file, so what operators decide about dead letters goes through here; and only it knows
+which destination is paused and why. Where no process runs, `settle_letters` opens the log itself.
+
+    {"do": "status"}                                             -> {"ok": true, "result": [...]}
+    {"do": "retry" | "discard", "destination": ..., "ids": ...}  -> {"ok": true, "result": {"done": [], "unknown": []}}
+    anything else                                                -> {"ok": false, "error": "..."}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from destinations.kit import dlq
+from destinations.kit.books import Books
+from destinations.kit.registry import TABLES
+from headwater.clock import Clock
+from headwater.errors import HeadwaterError
+from headwater.log.open import open_log
+from headwater.log.protocol import Log
+from headwater.paths import DataDir
+from headwater.workspace.live import LiveWorkspace
+from headwater.workspace.model import Workspace
+
+SOCKET = "destinations.sock"
+LINE_BYTES = 1 << 20
+SUN_PATH = 100  # the kernel takes about 107 bytes; folders of real installations can be longer
+
+Status = Callable[[], list[dict[str, Any]]]
+
+
+class ControlUnavailable(HeadwaterError):
+    """No destinations process answers in this data folder."""
+
+
+class Refused(HeadwaterError):
+    """The destinations process did not do what it was asked; the message says why."""
+
+
+@asynccontextmanager
+async def serve_control(
+    data: DataDir, log: Log, live: LiveWorkspace, clock: Clock, status: Status
+) -> AsyncIterator[None]:
+    """Answer on the socket while the block runs."""
+    door = _Door(log, live, clock, status)
+    listener = _bind(data.run)
+    server = await asyncio.start_unix_server(door.answer, sock=listener, limit=LINE_BYTES)
+    try:
+        yield
+    finally:
+        server.close()
+        door.close()
+        (data.run / SOCKET).unlink(missing_ok=True)
+
+
+class _Door:
+    def __init__(self, log: Log, live: LiveWorkspace, clock: Clock, status: Status) -> None:
+        self._log, self._live, self._clock, self._status = log, live, clock, status
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One line in, one line out."""
+        self._open.add(writer)
+        try:
+            line = await reader.readline()
+            writer.write(orjson.dumps(await self._do(line)) + b"\n")
+            await writer.drain()
+        except (ConnectionError, ValueError):
+            return  # the caller went away, or sent a line beyond the limit
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _do(self, line: bytes) -> dict[str, Any]:
+        try:
+            asked = orjson.loads(line)
+            if asked.get("do") == "status":
+                return {"ok": True, "result": self._status()}
+            known = self._live.current
+            done = await settle(
+                self._log, known, self._clock, asked["do"], asked["destination"], asked.get("ids")
+            )
+            return {"ok": True, "result": done}
+        except HeadwaterError as error:
+            return {"ok": False, "error": str(error)}
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+            return {"ok": False, "error": f"not understood: {type(error).__name__}: {error}"}
+
+    def close(self) -> None:
+        """Let nobody wait for an answer that will not come."""
+        for writer in self._open:
+            writer.close()
+
+
+async def settle(
+    log: Log, workspace: Workspace, clock: Clock, action: str, name: str, ids: Sequence[int] | None
+) -> dict[str, Any]:
+    """Retry or discard dead letters with a log that this process may write. Raises Refused, LogError."""
+    destination = workspace.destinations.get(name)
+    if action not in ("retry", "discard"):
+        raise Refused(f"unknown action {action!r}; known: status, retry, discard")
+    if destination is not None and destination.type in TABLES and action == "retry":
+        raise Refused(
+            f"destination {name!r} is a {destination.type} table: it takes no single events again; "
+            "discard the letters, or mend the events and send them anew"
+        )
+    books = await Books.load(log, name)
+    act = dlq.retry if action == "retry" else dlq.discard
+    found = await act(log, books, clock, ids)
+    return {"done": found.done, "unknown": found.unknown}
+
+
+async def settle_letters(
+    data: DataDir, workspace: Workspace, clock: Clock, action: str, name: str, ids: Sequence[int] | None
+) -> dict[str, Any]:
+    """Retry or discard dead letters from any process: through the running one, else by opening the log.
+
+    `ids` None means all open letters. Answers {"done": [ids], "unknown": [ids]}. Raises Refused, LogError, AlreadyRunning.
+    """
+    try:
+        asked = {"do": action, "destination": name, "ids": None if ids is None else list(ids)}
+        result: dict[str, Any] = await call(data, asked)
+    except ControlUnavailable:
+        async with open_log(workspace.log, data, "destinations") as log:
+            return await settle(log, workspace, clock, action, name, ids)
+    return result
+
+
+async def status(data: DataDir) -> list[dict[str, Any]]:
+    """Each running destination's state, reason and next probe. Raises ControlUnavailable."""
+    result: list[dict[str, Any]] = await call(data, {"do": "status"})
+    return result
+
+
+async def call(data: DataDir, asked: dict[str, Any], timeout_s: float = 60.0) -> Any:
+    """Ask the running process. Raises ControlUnavailable where none answers, Refused where it says no."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            with _reachable(data.run) as path:
+                reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES * 64)
+            try:
+                writer.write(orjson.dumps(asked) + b"\n")
+                line = await reader.readline()
+            finally:
+                writer.close()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError) as error:
+        raise ControlUnavailable(f"no destinations process answers in {data.root}: {error}") from error
+    if not line:
+        raise ControlUnavailable(f"the destinations process of {data.root} went away while it was asked")
+    answer = orjson.loads(line)
+    if not answer["ok"]:
+        raise Refused(answer["error"])
+    return answer["result"]
+
+
+def _bind(folder: Path) -> socket.socket:
+    """A listening socket that only this user may open; a stale one of a killed process is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SOCKET).unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.setblocking(False)
+    with _reachable(folder) as path:
+        listener.bind(path)
+    (folder / SOCKET).chmod(0o600)
+    return listener
+
+
+@contextmanager
+def _reachable(folder: Path) -> Iterator[str]:
+    """The socket's path as the kernel takes it: through an open folder where the name itself is too long."""
+    path = str(folder / SOCKET)
+    if len(os.fsencode(path)) <= SUN_PATH:
+        yield path
+        return
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{opened}/{SOCKET}"
+    finally:
+        os.close(opened)

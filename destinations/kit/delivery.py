@@ -1,0 +1,164 @@
+"""The delivery of one destination: its lanes over the processed topic and its retry tiers, run until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from destinations.kit.batch import Unit
+from destinations.kit.books import Books
+from destinations.kit.gate import Gate
+from destinations.kit.http import HttpClient
+from destinations.kit.lane import Lane, Surroundings
+from destinations.kit.redact import Redactor, secrets_of
+from destinations.kit.registry import Configured
+from destinations.kit.select import Selection
+from destinations.kit.send import Sender
+from destinations.kit.settle import Settled, Terms, settle
+from destinations.kit.source import ProcessedSource, Source, TierSource
+from headwater.clock import Clock
+from headwater.log.protocol import Log, Owner, TopicPartition
+from headwater.log.topics import DESTINATION_GROUP_PREFIX, PROCESSED, RETRY_PREFIX
+from headwater.metrics import (
+    DEAD_EVENTS,
+    DELIVERED_EVENTS,
+    DESTINATION_LAG,
+    FILTERED_EVENTS,
+    RETRIED_EVENTS,
+)
+
+logger = logging.getLogger(__name__)
+
+IDLE_S = 30.0
+OBSERVE_S = 10.0
+GRACE_S = 5.0  # beyond one request's timeout, for what is under way at a stop
+
+
+class Delivery:
+    """Delivers to one HTTP destination. Made anew for every change of its settings."""
+
+    def __init__(
+        self,
+        name: str,
+        configured: Configured,
+        select: Selection,
+        log: Log,
+        clock: Clock,
+        *,
+        client: HttpClient | None = None,
+        draw: Callable[[], float] = random.random,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self.name, self.configured = name, configured
+        self.group = DESTINATION_GROUP_PREFIX + name
+        self.books: Books | None = None  # there once it runs
+        self.gate = Gate(name, configured.policy, clock, idle_s)
+        self._select, self._log, self._clock = select, log, clock
+        self._client = client or HttpClient(configured.policy.concurrency, configured.policy.timeout_s)
+        self._sender = Sender(name, configured, self._client, self.gate, clock)
+        self._redactor = Redactor(secrets_of(configured.config))
+        self._draw, self._idle_s = draw, idle_s
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop`, finish what is under way, close. Raises what the log raises."""
+        self.books = await Books.load(self._log, self.name)
+        owners: list[Owner] = []
+        try:
+            async with self._client:
+                lanes = [await self._lane(tp, source, owners) for tp, source in self._inputs()]
+                await self._run(lanes, stop)
+        finally:
+            for owner in owners:
+                await owner.close()
+
+    async def _run(self, lanes: list[Lane], stop: asyncio.Event) -> None:
+        observing = asyncio.create_task(self._observe())
+        working = asyncio.create_task(_together(lanes, stop))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                grace = (
+                    self.configured.policy.timeout_s + GRACE_S if self.gate.breaker.state == "closed" else 0.1
+                )
+                await asyncio.wait({working}, timeout=grace)
+            if working.done():
+                working.result()
+        finally:
+            tasks = (observing, working, stopping)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _inputs(self) -> list[tuple[TopicPartition, Source]]:
+        processed = range(self._log.partitions(PROCESSED))
+        retry = RETRY_PREFIX + self.name
+        inputs: list[tuple[TopicPartition, Source]] = [
+            (TopicPartition(PROCESSED, number), ProcessedSource(self._select)) for number in processed
+        ]
+        tiers = range(self._log.partitions(retry))
+        return inputs + [(TopicPartition(retry, tier), TierSource(tier)) for tier in tiers]
+
+    async def _lane(self, tp: TopicPartition, source: Source, owners: list[Owner]) -> Lane:
+        owner = await self._log.claim(self.group, tp)
+        owners.append(owner)
+        return Lane(tp, owner, source, self._around())
+
+    def _around(self) -> Surroundings:
+        assert self.books is not None, "run() loads the books first"
+        policy = self.configured.policy
+        return Surroundings(
+            log=self._log,
+            clock=self._clock,
+            books=self.books,
+            batching=policy.batching,
+            places=asyncio.Semaphore(policy.concurrency),
+            work=self._work,
+            idle_s=self._idle_s,
+        )
+
+    async def _work(self, tp: TopicPartition, unit: Unit) -> Settled:
+        items = unit.items
+        results = await self._sender.send(items) if items else []
+        terms = Terms(
+            self.name, tp, self.configured.policy.retry, self._redactor, self._clock.now_ms(), self._draw
+        )
+        settled = settle(unit, results, terms)
+        self._count(settled)
+        return settled
+
+    def _count(self, settled: Settled) -> None:
+        change = settled.change
+        if change.delivered:
+            DELIVERED_EVENTS.labels(self.name).inc(change.delivered)
+        for reason, count in change.filtered.items():
+            FILTERED_EVENTS.labels(self.name, reason).inc(count)
+        for code, count in settled.dead.items():
+            DEAD_EVENTS.labels(self.name, code).inc(count)
+        if settled.retried:
+            RETRIED_EVENTS.labels(self.name).inc(settled.retried)
+
+    async def _observe(self) -> None:
+        while True:
+            lags = await self._log.lag(self.group, [PROCESSED])
+            DESTINATION_LAG.labels(self.name).set(sum(lag.events for lag in lags))
+            await asyncio.sleep(OBSERVE_S)
+
+    def status(self) -> dict[str, Any]:
+        """What operators ask: state, why, and when the next probe goes."""
+        breaker = self.gate.breaker
+        state = {"closed": "running"}.get(breaker.state, breaker.state)
+        found: dict[str, Any] = {"destination": self.name, "state": state}
+        if breaker.state != "closed":
+            wait = max(0.0, breaker.until_s - self._clock.monotonic())
+            found |= {"reason": self._redactor.text(breaker.reason), "nextProbeSeconds": round(wait, 1)}
+        return found
+
+
+async def _together(lanes: list[Lane], stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for lane in lanes:
+            tasks.create_task(lane.run(stop))

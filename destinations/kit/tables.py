@@ -1,0 +1,93 @@
+"""Runs the table destinations (ClickHouse), which have their own loader, and the query interface of the embedded engine.
+
+Everything of `destinations.clickhouse` is imported when the first such destination starts: without one, nothing of the
+engine is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from headwater.clock import Clock
+from headwater.log.protocol import Log
+from headwater.paths import DataDir
+from headwater.workspace.live import LiveWorkspace
+from headwater.workspace.model import Destination, Workspace
+
+if TYPE_CHECKING:
+    from destinations.clickhouse.engine import Engine
+    from destinations.clickhouse.http import Server
+
+
+class Tables:
+    """The loaders of this process, the engine they share, and its read-only HTTP interface."""
+
+    def __init__(
+        self, live: LiveWorkspace, log: Log, data: DataDir, clock: Clock, port: int | None, host: str
+    ) -> None:
+        self._live, self._log, self._data, self._clock = live, log, data, clock
+        self._port, self._host = port, host
+        self._engine: Engine | None = None
+        self._server: Server | None = None
+        self._views: list[
+            LiveWorkspace
+        ] = []  # one for each running loader, so that a stopped one hears nothing
+        self._opening = asyncio.Lock()
+        live.subscribe(self._replace)
+
+    def _replace(self, workspace: Workspace) -> None:
+        for view in self._views:
+            view.replace(workspace)
+
+    async def prepare(self) -> None:
+        """Open the engine and its interface if the workspace needs them. Raises AlreadyRunning: the port is in use."""
+        for destination in self._live.current.destinations.values():
+            if (
+                destination.enabled
+                and destination.type == "clickhouse"
+                and not destination.options.get("url")
+            ):
+                await self._embedded()
+                return
+
+    async def run(self, name: str, destination: Destination, stop: asyncio.Event) -> None:
+        """Load into one destination until `stop`."""
+        from destinations.clickhouse import loader
+        from destinations.clickhouse.config import Config
+
+        config = Config.model_validate(destination.options)
+        embedded = config.url is None
+        engine = await (
+            self._embedded() if embedded else asyncio.to_thread(loader.open_engine, config, self._data)
+        )
+        view = LiveWorkspace(self._live.current)
+        self._views.append(view)
+        try:
+            await loader.build(name, config, view, self._log, self._data, self._clock, engine).run(stop)
+        finally:
+            self._views.remove(view)
+            if not embedded:
+                await asyncio.to_thread(engine.close)
+
+    async def _embedded(self) -> Engine:
+        """The engine of this process, with its interface listening where a port was given."""
+        from destinations.clickhouse import http
+        from destinations.clickhouse.engine import open_embedded
+
+        async with self._opening:
+            if self._engine is None:
+                self._engine = await asyncio.to_thread(open_embedded, self._data.clickhouse)
+            if self._server is None and self._port is not None:
+                folder = self._data.clickhouse
+                server = await asyncio.to_thread(http.serve, folder, self._host, self._port)
+                await server.start()
+                self._server = server
+            return self._engine
+
+    async def close(self) -> None:
+        """Stop the interface, then the engine."""
+        if self._server is not None:
+            await self._server.stop()
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.close)
