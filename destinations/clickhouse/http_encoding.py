@@ -82,8 +82,9 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def _inflate(body: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=47)
     try:
-        return zlib.decompressobj(wbits=47).decompress(body, limit + 1)
+        return _complete(inflater.decompress(body, limit + 1), inflater.eof, limit)
     except zlib.error as broken:
         raise ValueError(f"The body is not gzip: {broken}") from None
 
@@ -96,7 +97,14 @@ def _unzstd(body: bytes, limit: int) -> bytes:
 
 
 def _unlz4(body: bytes, limit: int) -> bytes:
+    frame = lz4_frame.LZ4FrameDecompressor()
     try:
-        return bytes(lz4_frame.LZ4FrameDecompressor().decompress(body, max_length=limit + 1))
+        return _complete(bytes(frame.decompress(body, max_length=limit + 1)), frame.eof, limit)
     except RuntimeError as broken:
         raise ValueError(f"The body is not an LZ4 frame: {broken}") from None
+
+
+def _complete(plain: bytes, ended: bool, limit: int) -> bytes:
+    if not ended and len(plain) <= limit:
+        raise ValueError("The compressed body breaks off")
+    return plain

@@ -27,7 +27,7 @@ _FUNCTION_PREFIXES = ("ai",)
 TABLES = frozenset(("stack_trace",))  # signals every thread of this process
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+)|(?P<string>'(?:[^'\\]|\\.|'')*')|(?P<name>[A-Za-z_][A-Za-z0-9_$]*)"""
+    r"""(?P<space>\s+)|(?P<comment>--|/\*)|(?P<string>'(?:[^'\\]|\\.|'')*')|(?P<name>[A-Za-z_][A-Za-z0-9_$]*)"""
     r"""|(?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*")|(?P<number>\d[\w.]*)|(?P<symbol>.)""",
     re.DOTALL,
 )
@@ -70,6 +70,8 @@ def tokens(text: str) -> list[Token]:
         if kind == "quoted":
             inner = _ESCAPED.sub(lambda escape: escape[1] or escape[0][0], match[0][1:-1])
             found.append(Token("quoted", inner))
+        elif kind == "comment":
+            found.append(Token("symbol", match[0]))
         elif kind in ("name", "string", "number", "symbol"):
             found.append(Token(kind, match[0]))  # type: ignore[arg-type]
     return found
@@ -83,6 +85,7 @@ def check(text: str, parameters: Mapping[str, str], denied_calls: frozenset[str]
         raise Refused(
             f"Cannot execute {verb or 'this'} query in readonly mode: only SELECT, SHOW, DESCRIBE, EXISTS, EXPLAIN"
         )
+    _check_settings(found)
     padded = [Token("symbol", ""), *found, Token("symbol", "")]
     for before, here, after in zip(padded, padded[1:], padded[2:], strict=False):
         _check_token(before, here, after, denied_calls)
@@ -91,12 +94,19 @@ def check(text: str, parameters: Mapping[str, str], denied_calls: frozenset[str]
     return found
 
 
+def _check_settings(found: list[Token]) -> None:
+    """The engine refuses changed settings at the top of a query only, not those of a subquery."""
+    for clause, name, equals in zip(found, found[1:], found[2:], strict=False):
+        if clause.word == "SETTINGS" and name.identifier and equals.word == "=":
+            raise Refused(
+                f"Cannot modify {name.text!r} setting in readonly mode; a driver sends settings in the address"
+            )
+
+
 def _check_token(before: Token, here: Token, after: Token, denied_calls: frozenset[str]) -> None:
     name = here.identifier
-    if here.word in ("-", "/") and after.word in ("-", "*"):
-        if here.word + after.word in ("--", "/*"):  # a comment cannot be in canonical text: do not guess
-            raise Refused("Comment in a formatted query")
-        return
+    if here.word in ("--", "/*"):  # canonical text has no comments: do not guess
+        raise Refused("Comment in a formatted query")
     if here.word == "INTO" and after.word == "OUTFILE":
         raise Refused("INTO OUTFILE is not allowed: results are answered over HTTP only")
     if not name or before.word == ".":

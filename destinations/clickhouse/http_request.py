@@ -14,7 +14,8 @@ from destinations.clickhouse import http_encoding
 from destinations.clickhouse.http_guard import Refused
 from destinations.clickhouse.readonly import DATABASE, Ask
 
-# read here, or without meaning for one connection a query: never settings of the engine
+# Read here, or without meaning for one connection a query: never settings of the engine. `wait_end_of_query` is among
+# them: formats that can be streamed are, so that memory stays flat; a late error is marked in the stream (http.py).
 TRANSPORT = frozenset(
     ("query", "database", "default_format", "user", "password", "query_id", "session_id", "session_timeout",
      "session_check", "quota_key", "compress", "decompress", "enable_http_compression", "wait_end_of_query",
@@ -54,7 +55,6 @@ def read(query_string: str, headers: Mapping[str, str], body: bytes, limit: int)
         },
         default_format=headers.get("x-clickhouse-format") or fields.get("default_format") or "TabSeparated",
         database=headers.get("x-clickhouse-database") or fields.get("database") or DATABASE,
-        whole=fields.get("wait_end_of_query", "0") not in ("0", "", "false"),
     )
     wants_plain = fields.get("enable_http_compression", "1") in ("0", "false")
     encoding = "" if wants_plain else http_encoding.chosen(headers.get("accept-encoding", ""))

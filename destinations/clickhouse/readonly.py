@@ -73,7 +73,6 @@ class Ask:
     settings: Mapping[str, str] = field(default_factory=dict)
     default_format: str = "TabSeparated"
     database: str = DATABASE
-    whole: bool = False  # gather the whole answer before the first byte is sent
     tag: str = field(default_factory=lambda: f"headwater-{uuid4()}")
 
 
@@ -128,10 +127,10 @@ class Reader:
         if ask.query.strip().upper().startswith("USE "):  # lasts no longer than the request: nothing to do
             return Answer(ask.default_format, iter(()))
         text = self._canonical(ask.query)
-        describes = text.upper().startswith(("DESCRIBE", "EXISTS", "SHOW"))
-        found = http_guard.check(text, ask.parameters, self._leaving if describes else self._denied)
+        selects = text.upper().startswith(("SELECT", "WITH", "("))
+        found = http_guard.check(text, ask.parameters, self._denied if selects else self._leaving)
         chosen = http_guard.output_format(found) or ask.default_format
-        streamed = chosen in STREAMED and not ask.whole
+        streamed = chosen in STREAMED and selects  # the engine streams nothing else
         connection = self._open(ask, streamed=streamed)
         try:
             return (_stream if streamed else _whole)(connection, text, chosen, dict(ask.parameters))
