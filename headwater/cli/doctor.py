@@ -25,6 +25,7 @@ _TIMEOUT_S = 5.0
 
 
 def doctor(
+    *,
     dir_: options.Dir = options.DIR,
     workspace: options.WorkspaceFile = None,
     port: options.Port = DEFAULT_PORT,

@@ -45,7 +45,7 @@ def emit_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """stdout for people: colours on a terminal only; text is never read as markup."""
+    """Output for people: colours on a terminal only; text is never read as markup."""
     from rich.console import Console
 
     return Console(markup=False, highlight=False, emoji=False)

@@ -20,10 +20,13 @@ _CHUNK = 1 << 16
 
 
 def query(
+    *,
     sql: Annotated[str, typer.Argument(help="A SELECT; - reads it from stdin.")],
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="A ClickHouse format. Default: a table on a terminal, else TSVWithNames."),
+        typer.Option(
+            "--format", help="A ClickHouse format. Default: a table on a terminal, else TSVWithNames."
+        ),
     ] = None,
     dir_: options.Dir = options.DIR,
     json_: options.Json = False,
@@ -40,9 +43,14 @@ def query(
         raise typer.Exit(_over_http(up.clickhouse_port, text, chosen))
     if not data.clickhouse.is_dir():
         running(data)
-        leave(exits.NOT_RUNNING, "this workspace has no embedded ClickHouse; ask the server that its url names")
+        leave(
+            exits.NOT_RUNNING, "this workspace has no embedded ClickHouse; ask the server that its url names"
+        )
     if files.is_held(files.stage_lock(data, "destinations")):
-        leave(exits.NOT_RUNNING, "the destinations run without a ClickHouse port; start them with --clickhouse-port")
+        leave(
+            exits.NOT_RUNNING,
+            "the destinations run without a ClickHouse port; start them with --clickhouse-port",
+        )
     raise typer.Exit(_in_this_process(data, text, chosen))
 
 
@@ -60,7 +68,9 @@ def _over_http(port: int, sql: str, chosen: str) -> int:
     except BrokenPipeError:
         raise
     except (OSError, HTTPException) as error:
-        leave(exits.NOT_RUNNING, f"ClickHouse on port {port} does not answer: {error}; see `headwater doctor`")
+        leave(
+            exits.NOT_RUNNING, f"ClickHouse on port {port} does not answer: {error}; see `headwater doctor`"
+        )
     finally:
         connection.close()
     return exits.OK

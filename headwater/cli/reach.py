@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 def running(data: DataDir) -> files.Up:
     """What runs on the folder; ends the command with NOT_RUNNING where nothing does."""
-    if up := files.read_up(data):
-        return up
-    leave(exits.NOT_RUNNING, f"nothing runs on {data.root}; start it with: headwater up --dir {data.root}")
+    up = files.read_up(data)
+    if up is None:
+        leave(
+            exits.NOT_RUNNING, f"nothing runs on {data.root}; start it with: headwater up --dir {data.root}"
+        )
+    return up
 
 
 def workspace_file(data: DataDir, given: str | None) -> Path:
@@ -41,5 +44,7 @@ def log_of(data: DataDir, outline: Outline) -> AbstractAsyncContextManager[Log]:
     from headwater.log.open import open_log
 
     if not data.log.is_dir():
-        leave(exits.NOT_RUNNING, f"there is no data in {data.root}; start with: headwater up --dir {data.root}")
+        leave(
+            exits.NOT_RUNNING, f"there is no data in {data.root}; start with: headwater up --dir {data.root}"
+        )
     return open_log(outline.log, data, None)

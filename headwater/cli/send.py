@@ -19,9 +19,12 @@ BATCH_EVENTS = 100
 
 
 def send(
+    *,
     what: Annotated[
         str,
-        typer.Argument(help="identify, track, page, screen, group or alias; or a file of NDJSON events; - for stdin."),
+        typer.Argument(
+            help="identify, track, page, screen, group or alias; or a file of NDJSON events; - for stdin."
+        ),
     ],
     event: Annotated[str | None, typer.Option(help="Name of a track call.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of a page or screen call.")] = None,
@@ -32,7 +35,8 @@ def send(
     message_id: Annotated[str | None, typer.Option(help="messageId; a fresh one by default.")] = None,
     timestamp: Annotated[str | None, typer.Option(help="ISO-8601 time; now by default.")] = None,
     property_: Annotated[
-        list[str] | None, typer.Option("--property", metavar="KEY=VALUE", help="A property; the value may be JSON.")
+        list[str] | None,
+        typer.Option("--property", metavar="KEY=VALUE", help="A property; the value may be JSON."),
     ] = None,
     trait: Annotated[
         list[str] | None, typer.Option("--trait", metavar="KEY=VALUE", help="A trait; the value may be JSON.")
@@ -117,9 +121,13 @@ def _events(what: str, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if what in EVENT_TYPES:
         return iter([{"type": what, **given}])
     if given:
-        leave(exits.CONFIG, f"{what!r} is no event type ({', '.join(sorted(EVENT_TYPES))}), and flags need one")
+        leave(
+            exits.CONFIG, f"{what!r} is no event type ({', '.join(sorted(EVENT_TYPES))}), and flags need one"
+        )
     if what != "-" and not Path(what).is_file():
-        leave(exits.CONFIG, f"{what!r} is neither an event type ({', '.join(sorted(EVENT_TYPES))}) nor a file")
+        leave(
+            exits.CONFIG, f"{what!r} is neither an event type ({', '.join(sorted(EVENT_TYPES))}) nor a file"
+        )
     return _lines(what)
 
 
@@ -133,7 +141,10 @@ def _lines(what: str) -> Iterator[dict[str, Any]]:
             except ValueError as error:
                 leave(exits.CONFIG, f"{what}:{number}: not JSON: {error}; nothing from this line on was sent")
             if not isinstance(event, dict):
-                leave(exits.CONFIG, f"{what}:{number}: an event is an object; nothing from this line on was sent")
+                leave(
+                    exits.CONFIG,
+                    f"{what}:{number}: an event is an object; nothing from this line on was sent",
+                )
             yield event
 
 

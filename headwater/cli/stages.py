@@ -13,6 +13,7 @@ from headwater.run.settings import DEFAULT_PORT, LOOPBACK, StageSettings
 
 
 def collector(
+    *,
     dir_: options.Dir = options.DIR,
     workspace: options.WorkspaceFile = None,
     host: options.Host = LOOPBACK,
@@ -35,6 +36,7 @@ def collector(
 
 
 def processor(
+    *,
     dir_: options.Dir = options.DIR,
     workspace: options.WorkspaceFile = None,
     log_format: options.LogFormat = "auto",
@@ -53,6 +55,7 @@ def processor(
 
 
 def destination(
+    *,
     name: Annotated[str, typer.Argument(help="The destination's name in the workspace.")],
     dir_: options.Dir = options.DIR,
     workspace: options.WorkspaceFile = None,

@@ -24,9 +24,12 @@ EVERY_S = 1.0
 
 
 def status(
+    *,
     dir_: options.Dir = options.DIR,
     workspace: options.WorkspaceFile = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every second; Ctrl-C ends it.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every second; Ctrl-C ends it.")
+    ] = False,
     json_: options.Json = False,
 ) -> None:
     """Show what was accepted and what became of it, lag and disk."""
@@ -53,7 +56,12 @@ def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
         async with log_of(data, outline) as log:
             return await funnel(log, outline.destinations, SystemClock().now_ms())
 
-    return {"dir": str(data.root), "running": files.read_up(data), "funnel": asyncio.run(read()), "disk": usage(data)}
+    return {
+        "dir": str(data.root),
+        "running": files.read_up(data),
+        "funnel": asyncio.run(read()),
+        "disk": usage(data),
+    }
 
 
 def _watch(data: DataDir, workspace: str | None) -> None:
@@ -73,9 +81,17 @@ def _page(facts: dict[str, Any]) -> Group:
     funnel: Funnel = facts["funnel"]
     head = f"running, pid {up.pid}, {up.url}" if up else "not running"
     disk = ", ".join(f"{name} {_size(size)}" for name, size in facts["disk"].items())
-    sums = "the books balance" if funnel.adds_up else "THE BOOKS DO NOT BALANCE: please report this with `status --json`"
+    sums = (
+        "the books balance"
+        if funnel.adds_up
+        else "THE BOOKS DO NOT BALANCE: please report this with `status --json`"
+    )
     return Group(
-        Text(f"{facts['dir']}: {head}"), _stages(funnel), _deliveries(funnel), Text(f"disk: {disk}"), Text(sums)
+        Text(f"{facts['dir']}: {head}"),
+        _stages(funnel),
+        _deliveries(funnel),
+        Text(f"disk: {disk}"),
+        Text(sums),
     )
 
 
@@ -98,7 +114,14 @@ def _deliveries(funnel: Funnel) -> Any:
 
 
 def _cells(flow: DestinationFlow) -> list[str]:
-    numbers = (flow.read, flow.delivered, sum(flow.filtered.values()), flow.retrying, flow.dead, flow.discarded)
+    numbers = (
+        flow.read,
+        flow.delivered,
+        sum(flow.filtered.values()),
+        flow.retrying,
+        flow.dead,
+        flow.discarded,
+    )
     lag = _number(flow.lag) + (f" ({flow.lag_seconds:.1f} s)" if flow.lag else "")
     return [*map(_number, numbers), lag]
 

@@ -16,13 +16,20 @@ from headwater.run import exits
 
 
 def tap(
+    *,
     topic: Annotated[
         str,
         typer.Argument(help="accepted, processed, dropped, profiles, deliveries, dead.NAME or retry.NAME."),
     ] = "processed",
-    filter_: Annotated[str | None, typer.Option("--filter", help="FQL; only events for which it is true.")] = None,
-    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest event kept.")] = False,
-    no_follow: Annotated[bool, typer.Option("--no-follow", help="Stop at the end instead of waiting.")] = False,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="FQL; only events for which it is true.")
+    ] = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Begin with the oldest event kept.")
+    ] = False,
+    no_follow: Annotated[
+        bool, typer.Option("--no-follow", help="Stop at the end instead of waiting.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
     dir_: options.Dir = options.DIR,
     workspace: options.WorkspaceFile = None,

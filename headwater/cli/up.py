@@ -10,6 +10,7 @@ from headwater.run.settings import DEFAULT_CLICKHOUSE_PORT, DEFAULT_PORT, LOOPBA
 
 
 def up(
+    *,
     dir_: options.Dir = options.DIR,
     workspace: options.WorkspaceFile = None,
     host: options.Host = LOOPBACK,

@@ -19,6 +19,10 @@ def version(json_: options.Json = False) -> None:
     except PackageNotFoundError:
         engine = ""
     if json_:
-        emit_json({"headwater": __version__, "python": platform.python_version(), "clickhouse": engine or None})
+        emit_json(
+            {"headwater": __version__, "python": platform.python_version(), "clickhouse": engine or None}
+        )
         return
-    print(f"headwater {__version__} (Python {platform.python_version()}, ClickHouse engine {engine or 'not installed'})")
+    print(
+        f"headwater {__version__} (Python {platform.python_version()}, ClickHouse engine {engine or 'not installed'})"
+    )

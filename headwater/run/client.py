@@ -37,11 +37,15 @@ def choose_key(sources: Mapping[str, SourceOutline], wanted: str | None) -> str:
         raise ConfigError([Problem(f"no source {wanted!r}; sources: {listed}")])
     ranked = sorted(sources.items(), key=lambda item: item[1].kind != "server")
     for name, source in ranked:
-        if (wanted is None and source.enabled or name == wanted) and source.write_keys:
+        if (source.enabled if wanted is None else name == wanted) and source.write_keys:
             return source.write_keys[0]
     which = f"source {wanted!r} has" if wanted else "the workspace has"
     raise ConfigError(
-        [Problem(f"{which} no write key that can be read here; set the variable it refers to, or give --write-key")]
+        [
+            Problem(
+                f"{which} no write key that can be read here; set the variable it refers to, or give --write-key"
+            )
+        ]
     )
 
 

@@ -67,8 +67,12 @@ def of_folder(data: DataDir, limits: Limits) -> Iterator[Finding]:
     free = free_bytes(data.root)
     what = f"{free / (1 << 30):.1f} GiB free at {data.root}"
     if free < limits.disk_free_bytes:
-        what += f", less than limits.disk_free_bytes ({limits.disk_free_bytes} bytes): the collector answers 503"
-        yield Finding("problem", "disk", what, f"du -sh {data.root}/* ; then free space or lower log.retention_days")
+        what += (
+            f", less than limits.disk_free_bytes ({limits.disk_free_bytes} bytes): the collector answers 503"
+        )
+        yield Finding(
+            "problem", "disk", what, f"du -sh {data.root}/* ; then free space or lower log.retention_days"
+        )
     elif free < limits.disk_free_bytes + _LITTLE_BYTES:
         yield Finding("warning", "disk", what, f"du -sh {data.root}/*")
     else:
@@ -82,13 +86,17 @@ def of_processes(data: DataDir, up: files.Up | None, port: int, clickhouse_port:
         for stage in STAGES:
             if not files.is_held(files.stage_lock(data, stage)):
                 what = f"the {stage} does not run at this moment; the supervisor starts it again"
-                yield Finding("problem", "processes", what, "look at the log of `headwater up` for the reason")
+                yield Finding(
+                    "problem", "processes", what, "look at the log of `headwater up` for the reason"
+                )
         return
     held = {stage: files.holder_of(files.stage_lock(data, stage)) for stage in STAGES if _held(data, stage)}
     for stage, holder in held.items():
         if holder.supervisor:
             what = f"the {stage} (pid {holder.pid}) outlived its supervisor; it leaves within seconds"
-            yield Finding("problem", "stale process", what, f"kill -9 {holder.pid}  # if it is still there then")
+            yield Finding(
+                "problem", "stale process", what, f"kill -9 {holder.pid}  # if it is still there then"
+            )
         else:
             yield Finding("ok", "processes", f"the {stage} runs by itself with pid {holder.pid}")
     if held:
@@ -149,7 +157,12 @@ def of_metrics(text: str, data: DataDir) -> Iterator[Finding]:
         if name.startswith("headwater_rejected_events_total{") and 'code="unknown_write_key"' in name:
             if float(value):
                 what = f"{float(value):.0f} events came with a write key that no source has"
-                yield Finding("warning", "write keys", what, f"headwater check --dir {data.root}  # then compare the apps")
+                yield Finding(
+                    "warning",
+                    "write keys",
+                    what,
+                    f"headwater check --dir {data.root}  # then compare the apps",
+                )
         elif name.startswith("headwater_destination_paused{") and float(value):
             which = name.partition('destination="')[2].partition('"')[0]
             what = f"the destination {which} is paused: its settings are wrong, or the other side fails"

@@ -1,7 +1,7 @@
 """The funnel of a pipeline, exact after any crash: the totals that each stage writes in the transaction that they count.
 
-    accepted = processed + dropped (by reason) + in flight
-    read     = delivered + filtered (by reason) + retrying + dead + discarded      for each destination
+accepted = processed + dropped (by reason) + in flight
+read     = delivered + filtered (by reason) + retrying + dead + discarded      for each destination
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ def answer(data: DataDir, sql: str, output_format: str) -> bytes:
 
         from destinations.clickhouse import engine as clickhouse
     except ImportError:
-        raise NoEngine("the ClickHouse engine is not installed; type: pip install 'headwater[local]'") from None
+        raise NoEngine(
+            "the ClickHouse engine is not installed; type: pip install 'headwater[local]'"
+        ) from None
     engine = clickhouse.open_embedded(data.clickhouse)
     try:
         client = engine.readonly_client()

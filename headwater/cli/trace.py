@@ -1,0 +1,83 @@
+"""`headwater trace`: one event's journey."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headwater import timestamps
+from headwater.cli import options
+from headwater.cli.output import emit_json, leave, progress
+from headwater.paths import DataDir
+from headwater.run import exits
+
+if TYPE_CHECKING:
+    from destinations.kit.inspect import Journey as DestinationJourney
+    from headwater.run.journey import Journey, Stop
+
+
+def trace(
+    *,
+    message_id: Annotated[str, typer.Argument(help="The event's messageId.")],
+    dir_: options.Dir = options.DIR,
+    workspace: options.WorkspaceFile = None,
+    json_: options.Json = False,
+) -> None:
+    """Show where an event came from and what became of it; exits 1 where the log does not know it."""
+    from headwater.cli.reach import log_of, outline_of
+    from headwater.run.journey import journey
+
+    data = DataDir(dir_)
+    outline = outline_of(data, workspace)
+
+    async def search() -> Journey:
+        async with log_of(data, outline) as log:
+            with progress() as bar:
+                task = bar.add_task("searching")
+
+                def show(topic: str, done: int, total: int) -> None:
+                    bar.update(task, description=topic, completed=done, total=total)
+
+                return await journey(log, message_id, list(outline.destinations), show)
+
+    found = asyncio.run(search())
+    if json_:
+        emit_json(found)
+    else:
+        for line in lines(found):
+            print(line)
+    if not found.stops:
+        leave(exits.FAILED, "" if json_ else f"the log holds no event {message_id!r} (any more)")
+
+
+def lines(found: Journey) -> list[str]:
+    """The journey for people, a line for each step."""
+    text = [_line(stop) for stop in found.stops]
+    if found.unprocessed:
+        text.append(f"{'in flight':<10} accepted and not yet processed: {found.unprocessed}")
+    for destination in found.destinations:
+        text += _delivery(destination)
+    return text
+
+
+def _line(stop: Stop) -> str:
+    if stop.stage == "dropped":
+        detail = f" ({stop.detail})" if stop.detail else ""
+        return f"{'dropped':<10} {stop.at}  by {stop.processor}: {stop.reason}{detail}"
+    what = f"{stop.type} {stop.name!r}" if stop.name else stop.type
+    return f"{stop.stage:<10} {stop.at}  {what} from source {stop.source}"
+
+
+def _delivery(journey: DestinationJourney) -> list[str]:
+    reason = f": {journey.reason}" if journey.reason else ""
+    text = [f"{journey.destination:<10} {journey.state}{reason}"]
+    for attempt in journey.attempts:
+        answer = f", answered {attempt.status}" if attempt.status else ""
+        body = f" {attempt.response!r}" if attempt.response else ""
+        due = f", next at {timestamps.iso(attempt.due_ms)}" if attempt.due_ms else ""
+        why = f" ({attempt.reason})" if attempt.reason else ""
+        when = timestamps.iso(attempt.at_ms)
+        text.append(f"{'':<10}   attempt {attempt.number} {when}  {attempt.state}{why}{answer}{body}{due}")
+    return text
