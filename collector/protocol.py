@@ -16,6 +16,7 @@ import asyncio
 import resource
 from typing import Any, cast
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from collector import proxy_protocol
@@ -26,6 +27,7 @@ from headwater.workspace.model import Workspace
 
 HEADER_BYTES = 64 * 1024
 IDLE_S = 75  # of a kept connection; longer than the 60 s that load balancers keep theirs
+_FRAMING = (b"content-length", b"transfer-encoding")
 _RESERVED_FILES = 128  # of the process, for logs, databases and everything else
 _MOST_CONNECTIONS = 20_000
 _FALLBACK_S = 20.0
@@ -49,6 +51,8 @@ class CollectorProtocol(HttpToolsProtocol):
         live = cast("LiveWorkspace | None", getattr(self.config.app, "live", None))
         self._workspace: Workspace | None = None if live is None else live.current
         self._timeout_s = _FALLBACK_S if live is None else live.current.limits.body_timeout_s
+        self.access_log = False  # whatever the process's loggers say: paths and query strings hold write keys
+        self._resuming = False  # the head of a request whose upgrade we declined is being passed over
         self._in_message = False  # between a request's first byte and its last
         self._in_head = False
         self._head_bytes = 0
@@ -78,7 +82,8 @@ class CollectorProtocol(HttpToolsProtocol):
                 return
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self.transport.is_closing():
             return
         if self._in_message:
@@ -91,19 +96,49 @@ class CollectorProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is None and self._is_idle():
             self._keep_alive()
 
+    def _feed(self, data: bytes | memoryview) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as upgrade:
+                self._decline_upgrade()
+                data = memoryview(data)[upgrade.args[0] :]
+            except HttpParserError:
+                self._refuse(refusal("bad_request", close=True))
+                return
+            else:
+                return
+
+    def _decline_upgrade(self) -> None:
+        """Answer over HTTP/1.1, as RFC 9110 allows; Java's client offers h2c with every POST.
+
+        The parser takes what follows the head for another protocol, so a fresh one is told the body's framing and reads on.
+        """
+        framing = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING)
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._resuming = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
+
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._resuming:
+            return
         self._in_message = self._in_head = True
         self._head_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         """A part of the request line."""
+        if self._resuming:
+            return
         self._head_bytes += len(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; also bounds headers that arrive in a single read."""
+        if self._resuming:
+            return
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > 2 * HEADER_BYTES:
             raise ValueError("headers too large")
@@ -111,20 +146,18 @@ class CollectorProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The application takes over."""
+        if self._resuming:
+            self._resuming = False
+            return
         self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """The request is complete."""
+        """The request is complete, unless its upgrade is about to be declined."""
+        if self.parser.should_upgrade():
+            return
         self._in_message = False
         super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """What the parser refused, answered as JSON."""
-        self._refuse(refusal("bad_request", msg, close=True))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """An Upgrade header is no news for the log; the request is answered over HTTP/1.1."""
 
     def _is_idle(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)
