@@ -109,12 +109,15 @@ class LogHistory(RuleBasedStateMachine):
         transaction.advance(tp, position)
         try:
             self.run(transaction.commit())
-        except (Fenced, LogUnavailable) as error:
-            assert age > 0 or isinstance(
-                error, LogUnavailable
-            )  # the newest owner may belong to an earlier life
+        except LogUnavailable:  # the owner belongs to an earlier life
             return
-        assert age == 0
+        except Fenced:
+            refused = True
+        else:
+            refused = False
+        assert refused == (age > 0)
+        if refused:
+            return
         self.written.setdefault(out, []).extend(payloads)
         self.positions[PROCESSOR_GROUP, tp] = position
 
