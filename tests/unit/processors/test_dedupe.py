@@ -10,6 +10,7 @@ from headwater.event import Drop, Event
 from headwater.state.memory import MemoryState
 from headwater.workspace.model import Dedupe
 from processors import dedupe
+from processors.chain import Step
 from processors.dedupe import DAY_MS, Memory
 
 TODAY = 20_000
@@ -27,7 +28,7 @@ def arriving(message_id: str, day: int = TODAY, source: str = "web", timestamp: 
     )
 
 
-def step_with(window: int = 7) -> tuple[dedupe.Step, Memory, MemoryState]:
+def step_with(window: int = 7) -> tuple[Step, Memory, MemoryState]:
     """A dedupe step on an empty memory."""
     state = MemoryState()
     memory = Memory(state.seen)

@@ -11,7 +11,7 @@ import pytest
 
 from headwater.clock import SystemClock
 from headwater.errors import SchemaMismatch
-from headwater.log.protocol import TopicPartition
+from headwater.log.protocol import Batch, TopicPartition
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP
 from headwater.paths import DataDir
 from headwater.state.lmdb import discard, open_state
@@ -185,6 +185,31 @@ async def test_partitions_move_between_workers_without_loss_or_repetition() -> N
     await rig.finish()
     await rig.check()
     await rig.check_state(map(str, range(40)))
+
+
+async def test_a_batch_of_an_earlier_assignment_is_not_processed() -> None:
+    """The group is dealt out anew between fetching and processing: the batch is fetched again, not used."""
+    rig = Rig()
+    one, consumer = await rig.start()
+    await one._once(consumer)
+    await rig.accept([accepted(1, "a"), accepted(2, "b")])
+    poll = consumer.poll
+
+    async def rebalanced(**limits: float) -> list[Batch]:
+        fetched = await poll(**limits)  # type: ignore[arg-type]
+        if fetched:
+            await (await rig.log.consumer(PROCESSOR_GROUP, [ACCEPTED])).close()
+            await one._claim(consumer, fetched[0].tp)
+        return fetched
+
+    consumer.poll = rebalanced  # type: ignore[method-assign]
+    await one._once(consumer)
+    assert await rig.lines(PROCESSED) == []
+    consumer.poll = poll  # type: ignore[method-assign]
+    await rig.drain(one, consumer)
+    await one.close()
+    await consumer.close()
+    await rig.check()
 
 
 async def test_what_one_partition_learns_of_a_person_reaches_the_others() -> None:

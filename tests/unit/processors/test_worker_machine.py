@@ -169,7 +169,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partition, "FLUSH_KEYS", 3)
 
 
-class TestWorker(WorkerMachine.TestCase):  # type: ignore[misc,name-defined]
+class TestWorker(WorkerMachine.TestCase):  # type: ignore[misc,valid-type]
     """Any order of events, turns, failures, fences and kills."""
 
     settings = settings(
