@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,13 +24,13 @@ from processors import batch, fold, totals
 from processors.chain import Chain
 from processors.dedupe import DAY_MS, Memory
 from processors.profiles import Profiles
-from processors.totals import Totals
+from processors.totals import Totals, Triple
 
 FLUSH_KEYS = 65_536  # fingerprints held in RAM before they are written to the state
 FLUSH_S = 30.0  # or this long
 FOLLOW_S = 0.25  # how often profiles of other partitions are read, at most
 
-Builder = Callable[[Workspace, Memory, Profiles], Chain]
+Builder = Callable[[Workspace, Memory, Profiles, Counter[Triple]], Chain]
 OpenState = Callable[[int, str], StateStore]  # partition, log id
 
 _log = logging.getLogger("headwater.processors")
@@ -63,6 +64,7 @@ class Partition:
         self._profiles = Profiles(
             *(state.table(name) for name in ("links", "users", "accounts", "memberships"))
         )
+        self._bots: Counter[Triple] = Counter()
         self._folded: dict[TopicPartition, int] = {}
         self._chain: Chain | None = None
         self._version = 0
@@ -132,6 +134,8 @@ class Partition:
         if self._use.log.partitions(PROFILES) > 1 and self._since(self._followed_at) >= FOLLOW_S:
             await self._follow()
         output = batch.work(fetched.records, self._current_chain(), timestamps.iso(self._use.clock.now_ms()))
+        output.counts.bots.update(self._bots)
+        self._bots.clear()
         learned = self._profiles.drain_records()
         await self.settle()
         self._totals.add(output.counts)
@@ -142,7 +146,7 @@ class Partition:
     def _current_chain(self) -> Chain:
         if self._chain is None or self._version != self._use.live.version:
             self._version = self._use.live.version
-            self._chain = self._use.build(self._use.live.current, self._memory, self._profiles)
+            self._chain = self._use.build(self._use.live.current, self._memory, self._profiles, self._bots)
         return self._chain
 
     def _gather(self, output: batch.Output, learned: list[Record], fetched: Batch) -> Transaction:

@@ -36,7 +36,7 @@ from processors.chain import Chain, Named
 from processors.dedupe import Memory, fingerprint
 from processors.partition import Resources
 from processors.profiles import Profiles
-from processors.totals import Totals
+from processors.totals import Totals, Triple
 from processors.worker import Worker
 
 POISON = "poison"  # events of this name make the last step of the rig's chain raise
@@ -80,9 +80,9 @@ def accepted(
     )
 
 
-def failing(workspace: Workspace, memory: Memory, profiles: Profiles) -> Chain:
+def failing(workspace: Workspace, memory: Memory, profiles: Profiles, bots: Counter[Triple]) -> Chain:
     """The real chain with a step at its end that has a bug."""
-    chain = build(workspace, memory, profiles)
+    chain = build(workspace, memory, profiles, bots)
 
     def step(event: Event) -> Event | Drop:
         if event.event == POISON:
