@@ -149,7 +149,7 @@ def _resolve(
     workspace: str | None,
     json_: bool,
 ) -> None:
-    from headwater.cli.reach import log_of, outline_of
+    from headwater.cli.reach import log_of, outline_of, workspace_file
     from headwater.run.letters import resolve
 
     if bool(ids) == all_:
@@ -157,11 +157,11 @@ def _resolve(
     outline = outline_of(data, workspace)
     _known(name, outline.destinations)
     log_of(data, outline)  # ends the command where there is no data at all
-    result = asyncio.run(resolve(data, outline.log, action, name, ids))
+    result = asyncio.run(resolve(data, workspace_file(data, workspace), action, name, ids))
     if json_:
         emit_json(result)
     else:
-        print(f"{action}: {len(result.done)} letter(s) of {name}")
-        for unknown in result.unknown:
+        print(f"{action}: {len(result['done'])} letter(s) of {name}")
+        for unknown in result["unknown"]:
             complain(f"{name} has no open letter {unknown}")
-    raise typer.Exit(exits.FAILED if result.unknown else exits.OK)
+    raise typer.Exit(exits.FAILED if result["unknown"] else exits.OK)

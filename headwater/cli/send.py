@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -132,7 +133,7 @@ def _events(what: str, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _lines(what: str) -> Iterator[dict[str, Any]]:
-    with typer.open_file(what, encoding="utf-8") as stream:
+    with sys.stdin if what == "-" else Path(what).open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue

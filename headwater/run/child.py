@@ -31,7 +31,7 @@ from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.load import Loaded
 from headwater.workspace.watch import Watcher
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("headwater.run.child")  # by name: under `-m` this module is called __main__
 
 ORPHAN_S = 5.0  # a stage whose supervisor died has this long to leave by itself
 

@@ -1,22 +1,28 @@
-"""Decisions about dead letters, carried out by whoever may write them: the running destinations, or this process."""
+"""Decisions about dead letters: carried out by the running destinations, or by this process where none run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from destinations.kit import dlq
-from destinations.kit.books import Books
+from destinations.kit import control
 from headwater.clock import SystemClock
-from headwater.log.open import open_log
 from headwater.paths import DataDir
-from headwater.workspace.model import LogSettings
+from headwater.run import configuration
 
 
 async def resolve(
-    data: DataDir, settings: LogSettings, action: str, name: str, ids: Sequence[int] | None
-) -> dlq.Resolution:
-    """Retry or discard letters (None: all of them). Raises AlreadyRunning, LogError."""
-    clock = SystemClock()
-    decide = {"retry": dlq.retry, "discard": dlq.discard}[action]
-    async with open_log(settings, data, "destinations") as log:
-        return await decide(log, await Books.load(log, name), clock, ids)
+    data: DataDir, file: Path, action: str, name: str, ids: Sequence[int] | None
+) -> dict[str, list[int]]:
+    """Retry or discard letters (None: all of them): {"done": [ids], "unknown": [ids]}. Raises HeadwaterError.
+
+    The workspace (and so its secrets) is needed only where nothing runs.
+    """
+    asked: dict[str, Any] = {"do": action, "destination": name, "ids": None if ids is None else list(ids)}
+    try:
+        result: dict[str, list[int]] = await control.call(data, asked)
+    except control.ControlUnavailable:
+        workspace = configuration.read(file).workspace
+        return await control.settle_letters(data, workspace, SystemClock(), action, name, ids)
+    return result

@@ -15,8 +15,8 @@ from headwater.run.settings import Stage
 logger = logging.getLogger(__name__)
 
 FIRST_S = 0.1  # a kill -9 is over before a client's connection times out
-LONGEST_S = 30.0
-STABLE_S = 30.0  # having run for this long, a child starts afresh with the shortest pause
+LONGEST_S = 10.0
+STABLE_S = 5.0  # having run for this long, a child starts afresh with the shortest pause
 Command = Callable[
     [int], tuple[list[str], Sequence[int]]
 ]  # ready descriptor -> command line, descriptors to hand over

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ Test = Callable[[Mapping[str, Any]], bool]
 
 async def tap(
     log: Log, topic: str, test: Test, *, from_start: bool, follow: bool = True
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """Each event for which `test` is true, as a JSON object; for ever, or to the end of the topic."""
     places = {}
     for number in range(log.partitions(topic)):

@@ -144,7 +144,7 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, where: Where, place: Place) -> Any:
         try:
-            value = self.loader.construct_object(node)  # type: ignore[no-untyped-call]
+            value = self.loader.construct_object(node)
         except (yaml.constructor.ConstructorError, ValueError) as error:
             reason = error.problem if isinstance(error, yaml.constructor.ConstructorError) else error
             self.tree.problem(place, f"{dotted(where)}: {reason}")
