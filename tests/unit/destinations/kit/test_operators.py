@@ -1,0 +1,161 @@
+"""What operators see and do: dead letters, journeys, the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from destinations.kit import control, dlq
+from destinations.kit.books import Books
+from destinations.kit.inspect import deliveries_of
+from headwater.clock import SystemClock
+from headwater.log.open import open_log
+from headwater.paths import DataDir
+from headwater.workspace.live import LiveWorkspace
+from tests.support.delivering import NAME, Rig, event, publish, workspace
+from tests.support.receiver import Answer, Receiver
+
+
+async def _three_dead(rig: Rig, url: str) -> None:
+    await publish(rig.log, [event(n) for n in range(3)])
+    async with rig.running(workspace(url, batch=False)):
+        await rig.until(lambda t: t.dead == 3)
+
+
+async def test_dead_letters_are_retried_and_discarded_once() -> None:
+    """Retrying moves a letter back to the queue, discarding counts it; neither can be done twice."""
+    rig = Rig()
+    async with Receiver(rule=lambda _: Answer(404, b"nobody")) as receiver:
+        await _three_dead(rig, receiver.url)
+        first, second, third = await dlq.open_letters(rig.log, NAME)
+        books = await Books.load(rig.log, NAME)
+        assert (await dlq.discard(rig.log, books, rig.clock, [second.id])).done == [second.id]
+        again = await dlq.discard(rig.log, books, rig.clock, [second.id, 999])
+        assert (again.done, again.unknown) == ([], [second.id, 999])
+        assert [letter.id for letter in await dlq.open_letters(rig.log, NAME)] == [first.id, third.id]
+        await dlq.retry(rig.log, books, rig.clock)
+        totals = await rig.totals()
+        assert (totals.dead, totals.retrying, totals.discarded) == (0, 2, 1)
+        receiver.rule = lambda _: Answer()
+        async with rig.running(workspace(receiver.url)):
+            totals = await rig.until(lambda t: t.delivered == 2, advance_s=0.1)
+    assert totals.balances()
+    assert await dlq.open_letters(rig.log, NAME) == []
+
+
+async def test_dead_letters_can_be_retried_while_the_delivery_runs() -> None:
+    """The running delivery and the operator count in the same books."""
+    rig = Rig()
+    async with Receiver(Answer(404)) as receiver:
+        await publish(rig.log, [event(0)])
+        async with rig.running(workspace(receiver.url)):
+            await rig.until(lambda t: t.dead == 1)
+            await dlq.retry(rig.log, await Books.load(rig.log, NAME), rig.clock)
+            await publish(rig.log, [event(1)])
+            totals = await rig.until(lambda t: t.delivered == 2, advance_s=0.1)
+    assert (totals.read, totals.dead, totals.retrying) == (2, 0, 0)
+
+
+async def test_a_dead_letter_shows_request_and_response_without_secrets() -> None:
+    """Headers, body and answer are kept; the secret occurs nowhere, whole or in base64."""
+    rig, secret = Rig(), "tok-5ecret/1"
+    await publish(rig.log, [event(0, properties={"echo": secret})])
+    async with Receiver(rule=lambda got: Answer(404, got.headers["x-key"].encode())) as receiver:
+        wanted = workspace(receiver.url + "?t=abc", headers={"x-key": secret, "authorization": "Bearer q"})
+        async with rig.running(wanted):
+            await rig.until(lambda t: t.dead == 1)
+    (letter,) = await dlq.open_letters(rig.log, NAME)
+    request, response = letter.dead.request, letter.dead.response
+    assert request is not None
+    assert response is not None
+    assert secret not in str((request, response))
+    assert request["headers"]["x-key"] == request["headers"]["authorization"] == "[redacted]"
+    assert request["url"].endswith("/in?[redacted]")
+    assert (response["status"], response["body"]) == (404, "[redacted]")
+
+
+async def test_a_journey_tells_every_state_with_attempts_and_answers() -> None:
+    """Delivered, filtered, retried, dead, discarded and waiting events are told apart by messageId."""
+    rig = Rig()
+    answers = b'{"results":[{"status":200},{"status":503},{"status":422,"error":"no"},{"status":404}]}'
+    events = [event(0), event(1, type="track", event="Skip"), event(2), event(3), event(4)]
+    await publish(rig.log, events, per_record=2)
+    async with Receiver(Answer(207, answers)) as receiver:
+        wanted = workspace(receiver.url, filter='event != "Skip"')
+        async with rig.running(wanted):
+            await rig.until(lambda t: t.read == 5)
+            found = {n: (await deliveries_of(rig.log, f"m{n}", [NAME]))[0] for n in range(5)}
+            assert {n: journey.state for n, journey in found.items()} == {
+                0: "delivered", 1: "filtered", 2: "retrying", 3: "dead", 4: "dead",
+            }  # fmt: skip
+            assert found[1].reason == "FILTERED_BY_RULES"
+            assert (found[0].attempts[0].status, found[0].attempts[0].response) == (207, answers.decode())
+            assert found[2].attempts[0].due_ms > rig.clock.now_ms() - 1
+            await rig.until(lambda t: t.delivered == 2, advance_s=0.5)
+    (retried,) = await deliveries_of(rig.log, "m2", [NAME])
+    assert [(a.number, a.state) for a in retried.attempts] == [(1, "retrying"), (2, "delivered")]
+    letter = next(each for each in await dlq.open_letters(rig.log, NAME) if b'"m4"' in bytes(each.dead.event))
+    await dlq.discard(rig.log, await Books.load(rig.log, NAME), rig.clock, [letter.id])
+    assert (await deliveries_of(rig.log, "m4", [NAME]))[0].state == "discarded"
+    await publish(rig.log, [event(9)])
+    assert [j.state for j in await deliveries_of(rig.log, "m9", [NAME, "other"])] == ["waiting", "waiting"]
+
+
+@pytest.mark.parametrize("folder", ["short", "long" * 30], ids=["short path", "path beyond the kernel's limit"])
+async def test_the_control_socket_answers_status_and_settles_letters(tmp_path: Path, folder: str) -> None:
+    """Another process asks through the socket; a refusal carries its reason; without a process it is said so."""
+    rig, data = Rig(), DataDir(tmp_path / folder)
+    data.make()
+    async with Receiver(rule=lambda _: Answer(404)) as receiver:
+        wanted = workspace(receiver.url)
+        await _three_dead(rig, receiver.url)
+        live = LiveWorkspace(wanted)
+
+        def told() -> list[dict[str, Any]]:
+            return [{"destination": NAME, "state": "running"}]
+
+        async with control.serve_control(data, rig.log, live, rig.clock, told):
+            assert await control.status(data) == told()
+            assert (data.run / control.SOCKET).stat().st_mode & 0o077 == 0
+            done = await control.settle_letters(data, wanted, rig.clock, "discard", NAME, None)
+            assert len(done["done"]) == 3
+            with pytest.raises(control.Refused, match="unknown action"):
+                await control.settle_letters(data, wanted, rig.clock, "burn", NAME, None)
+            with pytest.raises(control.Refused, match="not understood"):
+                await control.call(data, {"do": "retry"})
+    with pytest.raises(control.ControlUnavailable, match="no destinations process"):
+        await control.status(data)
+    assert (await rig.totals()).discarded == 3
+
+
+async def test_letters_are_settled_without_a_running_process(tmp_path: Path) -> None:
+    """With no process, the log is opened, the letters are settled, and the next process sees it."""
+    data = DataDir(tmp_path).make()
+    async with Receiver(rule=lambda _: Answer(404)) as receiver:
+        wanted = workspace(receiver.url)
+        rig = Rig()
+        async with open_log(wanted.log, data, "processor") as events:
+            await publish(events, [event(n) for n in range(4)])
+            async with open_log(wanted.log, data, "destinations") as log:
+                rig.log, rig.clock = log, SystemClock()  # type: ignore[assignment]
+                async with rig.running(wanted):
+                    await _until_dead(rig, 4)
+            done = await control.settle_letters(data, wanted, SystemClock(), "retry", NAME, None)
+            assert len(done["done"]) == 4
+            receiver.rule = lambda _: Answer()
+            async with open_log(wanted.log, data, "destinations") as log:
+                rig.log = log  # type: ignore[assignment]
+                async with rig.running(wanted):
+                    async with asyncio.timeout(10):
+                        while (await rig.totals()).delivered < 4:
+                            await log.wait(["totals.destinations"], 0.05)
+    assert sorted(receiver.ids) == sorted(["m0", "m1", "m2", "m3"] * (len(receiver.ids) // 4))
+
+
+async def _until_dead(rig: Rig, count: int) -> None:
+    async with asyncio.timeout(10):
+        while (await rig.totals()).dead < count:
+            await rig.log.wait(["totals.destinations"], 0.05)
