@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from destinations.clickhouse import http_codes, http_encoding, http_request
+from destinations.clickhouse import http_blocks, http_codes, http_encoding, http_request
 from destinations.clickhouse.http_guard import Refused
 from destinations.clickhouse.readonly import Answer, Ask, Limits, QueryFailed, Reader
 from headwater.errors import AlreadyRunning
@@ -73,7 +73,11 @@ class Interface:
         if wanted.ask is None or path != "/":
             return await exchange.text(200, "Ok.\n")
         self._authenticate(wanted)
-        exchange.query_id, exchange.encoding = wanted.query_id, wanted.encoding
+        exchange.query_id, exchange.encoding, exchange.blocks = (
+            wanted.query_id,
+            wanted.encoding,
+            wanted.blocks,
+        )
         async with self._slot():
             await self._run(exchange, wanted.ask)
         return None
@@ -150,7 +154,7 @@ class _Exchange:
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
         self.query_string = scope["query_string"].decode("latin-1")
-        self.query_id, self.encoding, self._begun = "", "", False
+        self.query_id, self.encoding, self.blocks, self._begun = "", "", False, False
         self._tag = secrets.token_hex(8)
         self._encoder: http_encoding.Encoder | None = None
 
@@ -190,6 +194,8 @@ class _Exchange:
         if self.encoding:
             self._encoder = http_encoding.ENCODERS[self.encoding]()
             headers["content-encoding"] = self.encoding
+        elif self.blocks:
+            self._encoder = http_blocks.Blocks()
         chunk = await loop.run_in_executor(threads, answer.next)
         await self._begin(200, headers)
         while chunk is not None and not gone.done():

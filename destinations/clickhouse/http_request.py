@@ -31,7 +31,8 @@ class Wanted:
 
     ask: Ask | None
     query_id: str
-    encoding: str
+    encoding: str  # of HTTP
+    blocks: bool  # in ClickHouse's own compressed blocks
     user: str
     password: str
 
@@ -40,7 +41,7 @@ def read(query_string: str, headers: Mapping[str, str], body: bytes, limit: int)
     """The request's meaning. Raises http_guard.Refused."""
     fields = dict(parse_qsl(query_string, keep_blank_values=True, errors="strict", max_num_fields=1000))
     text = _text(fields, headers, body, limit)
-    _refuse_native_compression(fields)
+    _refuse_block_bodies(fields)
     user, password = _credentials(fields, headers)
     query_id = "".join(char for char in fields.get("query_id", "") if char.isprintable())[:200] or str(
         uuid4()
@@ -57,8 +58,9 @@ def read(query_string: str, headers: Mapping[str, str], body: bytes, limit: int)
         database=headers.get("x-clickhouse-database") or fields.get("database") or DATABASE,
     )
     wants_plain = fields.get("enable_http_compression", "1") in ("0", "false")
-    encoding = "" if wants_plain else http_encoding.chosen(headers.get("accept-encoding", ""))
-    return Wanted(ask if text.strip() else None, query_id, encoding, user, password)
+    blocks = _on(fields, "compress")
+    encoding = "" if wants_plain or blocks else http_encoding.chosen(headers.get("accept-encoding", ""))
+    return Wanted(ask if text.strip() else None, query_id, encoding, blocks, user, password)
 
 
 def _text(fields: Mapping[str, str], headers: Mapping[str, str], body: bytes, limit: int) -> str:
@@ -80,15 +82,18 @@ def _text(fields: Mapping[str, str], headers: Mapping[str, str], body: bytes, li
     return text
 
 
-def _refuse_native_compression(fields: Mapping[str, str]) -> None:
-    for name in ("compress", "decompress"):
-        if fields.get(name, "0") not in ("0", "", "false"):
-            raise Refused(
-                f"{name}=1 (ClickHouse's own block compression) is not supported here; use HTTP compression "
-                "(Accept-Encoding: gzip, zstd or lz4); in JDBC compress=0 or client.use_http_compression=true",
-                48,
-                "NOT_IMPLEMENTED",
-            )
+def _refuse_block_bodies(fields: Mapping[str, str]) -> None:
+    if _on(fields, "decompress"):
+        raise Refused(
+            "decompress=1 (a body in ClickHouse's own blocks) is not supported by the read-only interface; send the query "
+            "as it is, or with Content-Encoding gzip, zstd or lz4",
+            48,
+            "NOT_IMPLEMENTED",
+        )
+
+
+def _on(fields: Mapping[str, str], name: str) -> bool:
+    return fields.get(name, "0") not in ("0", "", "false")
 
 
 def _credentials(fields: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:

@@ -69,7 +69,11 @@ def test_the_stock_client_sees_errors(clickhouse: Running) -> None:
         with pytest.raises(ClickHouseError, match="code: 164"):
             client.command("INSERT INTO events VALUES (1, 'a', 'b')")
         with pytest.raises(ClickHouseError, match="throwIf"):
-            client.query("SELECT throwIf(number = 2900000), toString(number) FROM numbers(3000000)")
+            len(
+                client.query(
+                    "SELECT throwIf(number = 2900000), toString(number) FROM numbers(3000000)"
+                ).result_rows
+            )
         assert client.query("SELECT 1").result_rows == [(1,)]
     finally:
         client.close()
