@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 _EMULATORS = ("sdk_gphone", "google_sdk", "android sdk built for", "emulator", "simulator", "x86_64")
 
 
-class _Device(Struct):
+class _Device(Struct, frozen=True):
     model: Any = None
     name: Any = None
 

@@ -31,7 +31,7 @@ _AJS = "analytics.js"
 _dict_decoder = msgspec.json.Decoder(dict[str, Raw])
 
 
-class _Library(Struct):
+class _Library(Struct, frozen=True):
     name: Any = None
 
 
