@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 
 from collector import items, nesting
 from collector.items import Item, Rejected
-from collector.stamp import stamp
+from collector.stamp import resolve, stamp
 from headwater import codec, limits, timestamps
 from headwater.event import Accepted, Channel, OptionalRaw
 
@@ -138,11 +138,12 @@ def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> Outc
     """Judge every event of a request. `new_id(now_ms)` makes message ids for events without one."""
     accepted: list[Accepted] = []
     rejected: list[Rejected] = []
+    judge = _Judge(envelope, call, new_id)
     for index, raw in enumerate(envelope.items):
         if index >= limits.BATCH_EVENTS:
             rejected.extend(_beyond(envelope.items))
             break
-        result = _one(index, raw, envelope, call, new_id)
+        result = judge(index, raw)
         if type(result) is Accepted:
             accepted.append(result)
         else:
@@ -161,57 +162,81 @@ def _beyond(batch: list[Raw]) -> list[Rejected]:
     ]
 
 
-def _one(
-    index: int, raw: Raw, envelope: Envelope, call: Call, new_id: Callable[[int], str]
-) -> Accepted | Rejected:
-    if len(raw) > limits.EVENT_BYTES:
-        message = f"the event has {len(raw)} bytes; {limits.EVENT_BYTES} are allowed"
-        return Rejected(index, items.message_id_of(bytes(raw)), "event_too_large", message)
-    if envelope.deep and nesting.too_deep(bytes(raw)):
-        return Rejected(index, None, "nested_too_deep", f"nested more than {limits.JSON_DEPTH} levels deep")
-    try:
-        item = items.decode(raw)
-    except msgspec.ValidationError:
-        found = items.diagnose(bytes(raw), index)
-        if isinstance(found, Rejected):
-            return found
-        item = found
-    items.coerce(item)
-    kind = call.type or item.type
-    if (problem := items.fault(kind, item)) is not None:
-        return Rejected(index, items.text_of(item.message_id), *problem)
-    message_id = item.message_id or new_id(call.now_ms)
-    return _accepted(item, raw, envelope, call, message_id)  # type: ignore[arg-type]
+class _Judge:
+    """Judges the events of one request; what they share is read and written once."""
 
+    __slots__ = ("_call", "_envelope", "_new_id", "_received", "_sent", "_sent_text", "_shared_is_readable")
 
-def _accepted(item: Item, raw: Raw, envelope: Envelope, call: Call, message_id: str) -> Accepted:
-    now = call.now_ms
-    times = stamp(
-        now,
-        call.channel,
-        timestamp=item.timestamp,
-        original=item.original_timestamp,
-        sent=item.sent_at,
-        envelope_sent=envelope.sent_at,
-    )
-    here = call.client_side or (item.context is not None and item.context.direct is True)
-    return Accepted(
-        source_id=call.source_id,
-        channel=call.channel,
-        type=call.type or item.type,  # type: ignore[arg-type]
-        message_id=message_id,
-        received_at=timestamps.iso(now),
-        timestamp=timestamps.iso(times.timestamp),
-        original_timestamp=timestamps.iso(times.original),
-        sent_at=None if times.sent is None else timestamps.iso(times.sent),
-        anonymous_id=item.anonymous_id or None,  # type: ignore[arg-type]
-        user_id=item.user_id or None,  # type: ignore[arg-type]
-        group_id=item.group_id or None,  # type: ignore[arg-type]
-        previous_id=item.previous_id or None,  # type: ignore[arg-type]
-        ip=call.client_ip if here else None,
-        user_agent=call.user_agent if here else None,
-        flags=times.flags,
-        batch_context=envelope.context,
-        batch_integrations=envelope.integrations,
-        body=raw,
-    )
+    def __init__(self, envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> None:
+        self._envelope, self._call, self._new_id = envelope, call, new_id
+        self._received = timestamps.iso(call.now_ms)
+        self._sent = timestamps.parse(envelope.sent_at)
+        self._sent_text = None if self._sent is None else timestamps.iso(self._sent)
+        self._shared_is_readable = self._sent is not None or envelope.sent_at is None
+
+    def __call__(self, index: int, raw: Raw) -> Accepted | Rejected:
+        if len(raw) > limits.EVENT_BYTES:
+            message = f"the event has {len(raw)} bytes; {limits.EVENT_BYTES} are allowed"
+            return Rejected(index, items.message_id_of(bytes(raw)), "event_too_large", message)
+        if self._envelope.deep and nesting.too_deep(bytes(raw)):
+            return Rejected(
+                index, None, "nested_too_deep", f"nested more than {limits.JSON_DEPTH} levels deep"
+            )
+        try:
+            item = items.decode(raw)
+        except msgspec.ValidationError:
+            found = items.diagnose(bytes(raw), index)
+            if isinstance(found, Rejected):
+                return found
+            item = found
+        kind = self._call.type or item.type
+        if (problem := items.fault(kind, item)) is not None:
+            return Rejected(index, items.text_of(item.message_id), *problem)
+        return self._accepted(kind, item, raw)  # type: ignore[arg-type]
+
+    def _accepted(self, kind: str, item: Item, raw: Raw) -> Accepted:
+        envelope, call = self._envelope, self._call
+        timestamp, original, sent, flags = self._times(item)
+        here = call.client_side or (item.context is not None and item.context.direct is True)
+        return Accepted(
+            source_id=call.source_id,
+            channel=call.channel,
+            type=kind,
+            message_id=item.message_id or self._new_id(call.now_ms),
+            received_at=self._received,
+            timestamp=timestamp,
+            original_timestamp=original,
+            sent_at=sent,
+            anonymous_id=item.anonymous_id or None,
+            user_id=item.user_id or None,
+            group_id=item.group_id or None,
+            previous_id=item.previous_id or None,
+            ip=call.client_ip if here else None,
+            user_agent=call.user_agent if here else None,
+            flags=flags,
+            batch_context=envelope.context,
+            batch_integrations=envelope.integrations,
+            body=raw,
+        )
+
+    def _times(self, item: Item) -> tuple[str, str, str | None, list[str] | None]:
+        """timestamp, originalTimestamp, sentAt as text, and flags."""
+        call, text = self._call, item.timestamp
+        sent, sent_text = self._sent, self._sent_text
+        usual = self._shared_is_readable
+        if item.sent_at is not None:
+            sent, sent_text = timestamps.canonical(item.sent_at), item.sent_at
+            usual = sent is not None
+        if usual and text is not None and (original := timestamps.canonical(text)) is not None:
+            result, flag = resolve(call.now_ms, call.channel, original, sent)
+            return timestamps.iso(result), text, sent_text, None if flag is None else [flag]
+        found = stamp(
+            call.now_ms,
+            call.channel,
+            timestamp=text,
+            original=item.original_timestamp,
+            sent=item.sent_at,
+            envelope_sent=self._envelope.sent_at,
+        )
+        sent_text = None if found.sent is None else timestamps.iso(found.sent)
+        return timestamps.iso(found.timestamp), timestamps.iso(found.original), sent_text, found.flags

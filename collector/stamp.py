@@ -43,20 +43,25 @@ def stamp(
     )
     if original_ms is None:
         original_ms = received if sent_ms is None else sent_ms
-    result = original_ms if sent_ms is None else received - (sent_ms - original_ms)
-    if sent_ms is not None and original_ms > sent_ms and channel != "server":
-        result = received
-        flags.append("clamped_negative_gap")
-    elif result > received + FUTURE_TOLERANCE_MS:
-        if channel == "server":
-            flags.append("future")
-        else:
-            result = received
-            flags.append("clamped_future")
-    if not timestamps.MIN_MS <= result <= timestamps.MAX_MS:
-        result = min(max(result, timestamps.MIN_MS), timestamps.MAX_MS)
-        flags.append("clamped_range")
+    result, flag = resolve(received, channel, original_ms, sent_ms)
+    if flag is not None:
+        flags.append(flag)
     return Stamps(result, original_ms, sent_ms, flags or None)
+
+
+def resolve(received: int, channel: Channel, original: int, sent: int | None) -> tuple[int, str | None]:
+    """The formula with its clamps, on times that could be read; a flag where the result is unusual."""
+    result = original if sent is None else received - (sent - original)
+    flag: str | None = None
+    if sent is not None and original > sent and channel != "server":
+        return received, "clamped_negative_gap"
+    if result > received + FUTURE_TOLERANCE_MS:
+        if channel != "server":
+            return received, "clamped_future"
+        flag = "future"
+    if not timestamps.MIN_MS <= result <= timestamps.MAX_MS:
+        return min(max(result, timestamps.MIN_MS), timestamps.MAX_MS), "clamped_range"
+    return result, flag
 
 
 def _first(first: tuple[str, When], second: tuple[str, When], flags: list[str]) -> int | None:
