@@ -24,7 +24,8 @@ from headwater.log.topics import (
 )
 
 DAY_S = 86_400
-TRIM_ROWS = 256  # rows in one transaction, so that nobody waits long for the writer
+TRIM_ROWS, TRIM_BYTES = 256, 16 << 20  # in one transaction, so that nobody waits long for the writer
+VACUUM_PAGES = 4096
 TOMBSTONE_S = 7 * DAY_S  # how long a deleted key stays visible as deleted
 
 
@@ -84,20 +85,16 @@ class _Row(NamedTuple):
     kept_s: float
 
 
-def trim(sheet: Sheet, floor: Floor, policy: Policy) -> int:
-    """Remove up to TRIM_ROWS rows and give their space back; how many went (fewer: nothing is left to do)."""
-    surplus = _file_bytes(sheet) - policy.max_bytes if policy.max_bytes else 0
-    victims: list[_Row] = []
-    streams = [
-        _removable(sheet, part, floor.of(part.tp, part.end, part.spec.writer), policy.seconds(part.spec))
-        for part in _plain(sheet)
-    ]
-    for row in merge(*streams):
-        aged = row.last_ms < sheet.now_ms - row.kept_s * 1000
-        if not (aged or surplus > 0) or len(victims) == TRIM_ROWS:
-            break
-        victims.append(row)
-        surplus -= row.size
+class Trimmed(NamedTuple):
+    """What one step of trimming has done: rows removed, and whether there is more to do."""
+
+    rows: int
+    more: bool
+
+
+def trim(sheet: Sheet, floor: Floor, policy: Policy) -> Trimmed:
+    """Remove some rows that may go, oldest first, and give freed pages back to the disk."""
+    victims = list(_victims(sheet, floor, policy))
     for row in victims:
         sheet.execute("DELETE FROM batches WHERE id = ?", (row.place,))
         begin = (row.place & OFFSET_MASK) + row.records
@@ -105,8 +102,27 @@ def trim(sheet: Sheet, floor: Floor, policy: Policy) -> int:
             "UPDATE partitions SET begin = max(begin, ?) WHERE id = ?", (begin, row.place >> OFFSET_BITS)
         )
     _bury(sheet, floor)
-    sheet.execute("PRAGMA incremental_vacuum")
-    return len(victims)
+    free = _pragma(sheet, "freelist_count")
+    if free:
+        sheet.give_back(min(free, VACUUM_PAGES))
+    return Trimmed(len(victims), bool(victims) or free > VACUUM_PAGES)
+
+
+def _victims(sheet: Sheet, floor: Floor, policy: Policy) -> Iterator[_Row]:
+    used = (_pragma(sheet, "page_count") - _pragma(sheet, "freelist_count")) * _pragma(sheet, "page_size")
+    surplus = used - policy.max_bytes if policy.max_bytes else 0
+    streams = [
+        _removable(sheet, part, floor.of(part.tp, part.end, part.spec.writer), policy.seconds(part.spec))
+        for part in _plain(sheet)
+    ]
+    taken = 0
+    for count, row in enumerate(merge(*streams)):
+        aged = row.last_ms < sheet.now_ms - row.kept_s * 1000
+        if not (aged or surplus > 0) or count == TRIM_ROWS or taken > TRIM_BYTES:
+            return
+        yield row
+        taken += row.size
+        surplus -= row.size
 
 
 class _Part(NamedTuple):
@@ -154,9 +170,5 @@ def _bury(sheet: Sheet, floor: Floor) -> None:
             sheet.execute("DELETE FROM keyed WHERE id = ?", (place,))
 
 
-def _file_bytes(sheet: Sheet) -> int:
-    (pages,), (free,), (size,) = (
-        cast("tuple[int]", sheet.execute(f"PRAGMA {name}")[0])
-        for name in ("page_count", "freelist_count", "page_size")
-    )
-    return (pages - free) * size
+def _pragma(sheet: Sheet, name: str) -> int:
+    return cast("int", sheet.execute(f"PRAGMA {name}")[0][0])

@@ -35,7 +35,7 @@ from headwater.log.protocol import (
     Record,
     TopicPartition,
 )
-from headwater.log.retention import DAY_S, TRIM_ROWS, Policy, floor_of, trim
+from headwater.log.retention import DAY_S, Policy, Trimmed, floor_of, trim
 from headwater.log.signals import Signals
 from headwater.log.sqlite_reader import Reader
 from headwater.log.sqlite_writer import Committer, Sheet
@@ -76,6 +76,7 @@ class SqliteLog:
         self._topics: dict[Writer, set[str]] = {
             name: set() for name in WRITERS
         }  # slept on, written by others
+        self._versions: dict[Writer, int] = {}
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -91,6 +92,7 @@ class SqliteLog:
             for name in WRITERS:
                 if name not in self._writers:
                     self._listen(name, stack)
+            self._versions = {name: await self._version(name) for name in WRITERS}
             self._start(stack)
             self._stack = stack.pop_all()
         return self
@@ -182,11 +184,10 @@ class SqliteLog:
         needs = {name: await self._reading(reader.needs) for name, reader in self._readers.items()}
         floor, total = floor_of(needs), 0
         for committer in self._open.values():
-            while True:
-                removed = await committer.do(partial(trim, floor=floor, policy=self._policy))
-                total += removed
-                if removed < TRIM_ROWS:
-                    break
+            step = Trimmed(0, more=True)
+            while step.more:
+                step = await committer.do(partial(trim, floor=floor, policy=self._policy))
+                total += step.rows
         return total
 
     async def backup(self, folder: Path) -> list[Path]:
@@ -282,12 +283,11 @@ class SqliteLog:
 
     async def _poll(self) -> None:
         """Notice writes whose wake-up was lost (a cleared `run` folder, another user's, another container's)."""
-        seen: dict[Writer, int] = {}
         while True:
             await asyncio.sleep(POLL_S)
             for name, topics in self._topics.items():
-                if topics and (version := await self._version(name)) != seen.get(name):
-                    seen[name] = version
+                if topics and (version := await self._version(name)) != self._versions[name]:
+                    self._versions[name] = version
                     self._signals.bump(topics)
 
     async def _version(self, name: Writer) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,6 +71,11 @@ def create(path: Path) -> None:
     _sync(draft)
     draft.rename(path)
     _sync(path.parent)
+    for folder in path.absolute().parents[
+        1:3
+    ]:  # the data folder may be new as well, and need not be ours to list
+        with suppress(PermissionError):
+            _sync(folder)
 
 
 def build(connection: sqlite3.Connection) -> None:
