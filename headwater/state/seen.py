@@ -21,8 +21,8 @@ from headwater.state.protocol import FINGERPRINT_BYTES
 SHARDS = 256  # by the first byte, which is therefore not stored
 WIDTH = FINGERPRINT_BYTES - 1
 FANOUT = 8
-SWEEP_SHARDS = 8  # shards swept in one commit
-_FIRST_CAPACITY = 512
+SWEEP_SHARDS = 16  # shards swept in one commit
+_FIRST_CAPACITY = 1024  # fingerprints a shard: 0.5 MB of filters for a partition
 _KEY = Struct(">BIBI")  # shard, day, level, sequence number
 
 Txn = Any  # lmdb.Transaction[memoryview]; the package's types are not followed
@@ -119,6 +119,7 @@ class DiskSeen:
             mine.append(self._put(txn, shard, day, 0, b"".join(sorted(found))))
             changes.added[shard].extend(found)
             self._promote(txn, shard, day, mine)
+            self._refit(txn, changes, shard, overload=2)
         self._sweep(txn, changes, expire_before_day)
         return changes
 
@@ -167,9 +168,17 @@ class DiskSeen:
                 self._expire(txn, mine, expire_before_day)
             expired = len(mine) < before
             self._close_days(txn, number, mine)
-            current = self._shards[number].filter
-            if current is not None and (expired or sum(run.count for run in mine) > current.capacity):
-                changes.filters[number] = self._fit(txn, mine)
+            self._refit(txn, changes, number, overload=0 if expired else 1)
+
+    def _refit(self, txn: Txn, changes: Changes, number: int, *, overload: int) -> None:
+        """A new filter for a shard that holds more than `overload` times what its filter was made for.
+
+        The sweep does it in time for all but young, fast-growing memories, whose filters are small.
+        """
+        current = self._shards[number].filter
+        mine = changes.runs[number]
+        if current is not None and sum(run.count for run in mine) > current.capacity * overload:
+            changes.filters[number] = self._fit(txn, mine)
 
     def _expire(self, txn: Txn, mine: list[Run], before_day: int) -> None:
         for run in [run for run in mine if run.day < before_day]:
@@ -184,8 +193,8 @@ class DiskSeen:
                 self._join(txn, shard, same, max(run.level for run in same) + 1, mine)
 
     def _fit(self, txn: Txn, mine: list[Run]) -> sorted_runs.Filter:
-        """A filter with room for half as many fingerprints again."""
-        room = sum(run.count for run in mine) * 3 // 2
+        """A filter with room for as many fingerprints again."""
+        room = 2 * sum(run.count for run in mine)
         fitted = sorted_runs.Filter(max(_FIRST_CAPACITY, room))
         for run in mine:
             fitted.add(sorted_runs.entries(bytes(txn.get(run.key, db=self._db)), WIDTH))

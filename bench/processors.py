@@ -1,0 +1,195 @@
+"""Processors: events a second and core, against a bare typed decode loop as the floor.
+
+Prints one JSON object. `chain` is decode, chain and encode in one loop, `worker` the whole stage on a log in memory and on
+SQLite with its syncs, each in CPU seconds of the process. Parts are interleaved with the floor and repeated; medians.
+
+    python -m bench.processors [--events 40000] [--rounds 3] [--duplicates 0.02]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Raw
+
+from headwater import codec, timestamps
+from headwater.clock import SystemClock
+from headwater.event import Accepted, decode_accepted, encode_accepted
+from headwater.log.memory import MemoryLog
+from headwater.log.open import open_log
+from headwater.log.protocol import Entry, Log, Record
+from headwater.log.topics import ACCEPTED, PROCESSOR_GROUP
+from headwater.paths import DataDir
+from headwater.state.memory import MemoryState
+from headwater.workspace.live import LiveWorkspace
+from headwater.workspace.model import LogSettings, Workspace
+from processors import batch, worker
+from processors.build import build
+from processors.dedupe import Memory
+from processors.profiles import Profiles
+
+RECORD_EVENTS = 100
+AGENTS = [
+    f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.0.0 Safari/537.36"
+    for n in range(100, 140)
+]
+
+
+def workspace() -> Workspace:
+    """All processors on, with their defaults."""
+    return Workspace.model_validate(
+        {"workspace": "bench", "sources": {"web": {"kind": "browser", "write_keys": ["wk"]}}}
+    )
+
+
+def event(n: int, draw: random.Random) -> bytes:
+    """An accepted event of about 1.2 KB; one in fifty identifies, one in a hundred is a group call."""
+    person, now = draw.randrange(5_000), timestamps.iso(1_750_000_000_000 + n)
+    kind = "identify" if n % 50 == 0 else "group" if n % 100 == 1 else "track"
+    body = {
+        "event": draw.choice(["Signed Up", "Report Opened", "Invoice Paid"]),
+        "properties": {"plan": "pro", "amount": draw.randrange(1000) / 10,
+                       "items": [{"sku": f"S{i}", "qty": i} for i in range(6)],
+                       "note": "x" * 120, "url": f"https://app.example.com/reports/{n}"},
+        "context": {
+            "ip": f"81.2.{person % 200}.{person % 250}", "userAgent": AGENTS[person % len(AGENTS)], "locale": "en-GB",
+            "library": {"name": "analytics.js", "version": "next-1.70.0"}, "timezone": "Europe/London",
+            "page": {"path": f"/reports/{n}", "referrer": "https://www.google.com/", "search": "?utm_source=ads",
+                     "title": "Reports", "url": f"https://app.example.com/reports/{n}?utm_source=ads"},
+            "campaign": {"source": "ads", "medium": "cpc", "name": "spring"}, "screen": {"width": 1920, "height": 1080},
+        },
+        "traits": {"email": f"user{person}@example.com", "plan": "pro"},
+    }  # fmt: skip
+    return encode_accepted(
+        Accepted(
+            source_id="web",
+            channel="browser",
+            type=kind,
+            message_id=f"ajs-next-{1_750_000_000_000 + n}-{draw.randrange(1 << 64):016x}",
+            received_at=now,
+            timestamp=now,
+            sent_at=now,
+            original_timestamp=now,
+            anonymous_id=f"anon-{person}",
+            user_id=f"user-{person}" if person % 3 == 0 or kind == "identify" else None,
+            group_id=f"account-{person % 400}" if kind == "group" else None,
+            body=Raw(codec.dumps(body)),
+        )
+    )
+
+
+def records(count: int, duplicates: float) -> list[Record]:
+    """Accepted records of `RECORD_EVENTS` events, a share of them copies of earlier ones."""
+    draw = random.Random(7)
+    lines: list[bytes] = []
+    for n in range(count):
+        lines.append(draw.choice(lines) if lines and draw.random() < duplicates else event(n, draw))
+    return [
+        Record(b"\n".join(lines[at : at + RECORD_EVENTS]), events=len(lines[at : at + RECORD_EVENTS]))
+        for at in range(0, count, RECORD_EVENTS)
+    ]
+
+
+def floor(given: list[Record]) -> None:
+    """The least anything can do: split lines and decode them, typed."""
+    for record in given:
+        for line in (record.value or b"").split(b"\n"):
+            decode_accepted(line)
+
+
+def chain(given: list[Record]) -> None:
+    """Decode, chain, encode; nothing is written."""
+    state = MemoryState()
+    profiles = Profiles(*(state.table(name) for name in ("links", "users", "accounts", "memberships")))
+    steps = build(workspace(), Memory(state.seen), profiles, Counter())
+    for at in range(0, len(given), 16):
+        batch.work(given[at : at + 16], steps, "2026-01-01T00:00:00.000Z")
+        profiles.drain_records()
+
+
+async def staged(log: Log, given: list[Record], data: DataDir) -> float:
+    """CPU seconds of the worker alone, from its start until it has committed everything."""
+    for at in range(0, len(given), 20):
+        await log.append([Entry(ACCEPTED, 0, record) for record in given[at : at + 20]])
+    stop = asyncio.Event()
+    began = time.process_time()
+    running = asyncio.ensure_future(worker.run(LiveWorkspace(workspace()), log, data, SystemClock(), stop))
+    while any(lag.events for lag in await log.lag(PROCESSOR_GROUP, [ACCEPTED])) and not running.done():
+        await asyncio.sleep(0.02)
+    used = time.process_time() - began
+    stop.set()
+    await running
+    return used
+
+
+def on_memory(given: list[Record], folder: Path) -> float:
+    """The stage on a log in memory."""
+    return asyncio.run(staged(MemoryLog(), given, DataDir(folder).make()))
+
+
+def on_sqlite(given: list[Record], folder: Path) -> float:
+    """The stage on SQLite, synced; one process writes both files here, the stage's CPU is what is counted."""
+
+    async def both() -> float:
+        data = DataDir(folder).make()
+        settings = LogSettings()
+        async with open_log(settings, data, "collector") as door:
+            for at in range(0, len(given), 20):
+                await door.append([Entry(ACCEPTED, 0, record) for record in given[at : at + 20]])
+        async with open_log(settings, data, "processor") as log:
+            return await staged(log, [], data)
+
+    return asyncio.run(both())
+
+
+def timed(part: Callable[[list[Record]], None], given: list[Record]) -> float:
+    """CPU seconds of one part."""
+    began = time.process_time()
+    part(given)
+    return time.process_time() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--events", type=int, default=40_000)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--duplicates", type=float, default=0.02)
+    chosen = options.parse_args()
+    given = records(chosen.events, chosen.duplicates)
+    seconds: dict[str, list[float]] = {"floor": [], "chain": [], "worker_memory": [], "worker_sqlite": []}
+    for _ in range(chosen.rounds):
+        seconds["floor"].append(timed(floor, given))
+        seconds["chain"].append(timed(chain, given))
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+            seconds["worker_memory"].append(on_memory(given, Path(one)))
+            seconds["worker_sqlite"].append(on_sqlite(given, Path(two)))
+    base = statistics.median(seconds["floor"])
+    size = sum(len(record.value or b"") for record in given) / chosen.events
+    result = {
+        "events": chosen.events,
+        "bytes_per_event": round(size),
+        **{
+            name: {
+                "us_per_event": round(statistics.median(found) / chosen.events * 1e6, 2),
+                "spread_us": [round(one / chosen.events * 1e6, 2) for one in (min(found), max(found))],
+                "events_per_s_core": round(chosen.events / statistics.median(found)),
+                "times_floor": round(statistics.median(found) / base, 1),
+            }
+            for name, found in seconds.items()
+        },
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
