@@ -163,12 +163,14 @@ class MemoryLog:
     async def bounds(self, tp: TopicPartition) -> Bounds:
         """First and next offset of the partition."""
         self._alive()
+        self.signals.look(tp)
         part = self.disk.part(self._known(tp))
         return Bounds(part.begin, part.end)
 
     async def read(self, tp: TopicPartition, offset: int, *, max_bytes: int = 4 << 20) -> Batch:
         """Committed records from `offset` on; empty at the end. Raises OffsetOutOfRange."""
         self._alive()
+        self.signals.look(tp)
         part = self.disk.part(self._known(tp))
         if not part.begin <= offset <= part.end:
             raise OffsetOutOfRange(*tp, offset, part.begin, part.end)

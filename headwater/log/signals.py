@@ -7,8 +7,11 @@ makes the sleep end at once. Belongs to one event loop; other threads call `bump
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Iterable, Sequence
-from weakref import WeakKeyDictionary
+from contextvars import ContextVar
+
+from headwater.log.protocol import TopicPartition
 
 Token = tuple[int, ...]
 
@@ -19,7 +22,6 @@ class Signals:
     def __init__(self) -> None:
         self._versions: dict[str, int] = {}
         self._sleepers: dict[str, set[asyncio.Future[None]]] = {}
-        self._seen: WeakKeyDictionary[asyncio.Task[object], dict[str, int]] = WeakKeyDictionary()
 
     def token(self, topics: Sequence[str]) -> Token:
         """What to hand to `changed` after having looked."""
@@ -45,29 +47,55 @@ class Signals:
                 for topic in topics:
                     self._sleepers[topic].discard(sleeper)
 
-    def last_seen(self, topics: Sequence[str]) -> Token:
-        """The token this task had when its previous `wait` on these topics returned.
-
-        A task that reads and then waits is thereby told of writes that happened between the two.
-        """
-        seen = self._of_task()
-        return tuple(seen.get(topic, 0) for topic in topics)
-
-    def mark_seen(self, topics: Sequence[str]) -> None:
-        """Remember, for this task, that it has been told of everything so far."""
-        self._of_task().update(zip(topics, self.token(topics), strict=True))
+    def look(self, tp: TopicPartition) -> None:
+        """This task is about to read the partition or its bounds: what is written from now on, it has not seen."""
+        looks = _LOOKS.get()
+        if looks is None or looks.task() is not asyncio.current_task():
+            _LOOKS.set(looks := _Looks(weakref.ref(_task())))
+        looks.of(self)[tp] = self._versions.get(tp.topic, 0)
 
     async def wait(self, topics: Sequence[str], seconds: float) -> bool:
-        """True as soon as something was written since this task last waited; False after `seconds`."""
+        """True as soon as something is written that this task has not looked at since; False after `seconds`.
+
+        "This task" is the nearest one that has read, so that `asyncio.wait_for(log.wait(...))` works as well. Where
+        nothing was read before, only writes from now on count.
+        """
+        looks = _LOOKS.get()
+        mine = {} if looks is None else looks.of(self)
+        current = self.token(topics)
+        seen = tuple(
+            min((version for tp, version in mine.items() if tp.topic == topic), default=newest)
+            for topic, newest in zip(topics, current, strict=True)
+        )
         try:
             async with asyncio.timeout(seconds):
-                await self.changed(topics, self.last_seen(topics))
+                await self.changed(topics, seen)
         except TimeoutError:
             return False
-        self.mark_seen(topics)
+        for tp in mine:  # told once: a partition that is never read again wakes nobody a second time
+            if tp.topic in topics:
+                mine[tp] = self._versions.get(tp.topic, 0)
         return True
 
-    def _of_task(self) -> dict[str, int]:
-        task = asyncio.current_task()
-        assert task is not None, "waiting needs a running task"
-        return self._seen.setdefault(task, {})
+
+class _Looks:
+    """What one task has read of each log, and how new it was."""
+
+    def __init__(self, task: weakref.ref[asyncio.Task[object]]) -> None:
+        self.task = task
+        self._by_log: weakref.WeakKeyDictionary[Signals, dict[TopicPartition, int]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def of(self, signals: Signals) -> dict[TopicPartition, int]:
+        """The looks at one log."""
+        return self._by_log.setdefault(signals, {})
+
+
+_LOOKS: ContextVar[_Looks | None] = ContextVar("headwater_log_looks", default=None)
+
+
+def _task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    assert task is not None, "reading needs a running task"
+    return task

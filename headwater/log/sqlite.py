@@ -140,10 +140,12 @@ class SqliteLog:
 
     async def bounds(self, tp: TopicPartition) -> Bounds:
         """First and next offset of the partition."""
+        self.signals.look(tp)
         return await self._reading(self._reader(tp).bounds, tp)
 
     async def read(self, tp: TopicPartition, offset: int, *, max_bytes: int = 4 << 20) -> Batch:
         """Committed records from `offset` on; empty at the end. Raises OffsetOutOfRange or Corrupt."""
+        self.signals.look(tp)
         compacted = spec_of(tp.topic, self._count).compacted
         return await self._reading(partial(self._reader(tp).read, tp, offset, max_bytes, compacted=compacted))
 

@@ -140,8 +140,36 @@ async def test_a_write_wakes_a_sleeper(log: Log) -> None:
 async def test_a_write_between_reading_and_sleeping_is_not_missed(log: Log) -> None:
     """The lost wake-up: read to the end, somebody writes, then sleep."""
     await log.append([Entry(*IN, Record(b"1"))])
-    await log.wait([ACCEPTED], 10)
     seen = await read_all(log, IN)
     await log.append([Entry(*IN, Record(b"2"))])
     assert await log.wait([ACCEPTED], 10)
     assert len(await read_all(log, IN)) == len(seen) + 1
+
+
+async def test_each_reader_of_a_topic_is_told_of_each_write(log: Log) -> None:
+    """Two tasks that read and sleep: one being told does not use up the other's wake-up, nor does a wrapper task."""
+    ready, go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def reader(*, wrapped: bool) -> int:
+        before = len(await read_all(log, IN))
+        ready.release()
+        await go.wait()
+        sleep = log.wait([ACCEPTED], 10)
+        assert await (asyncio.create_task(sleep) if wrapped else sleep)
+        return len(await read_all(log, IN)) - before
+
+    readers = [asyncio.create_task(reader(wrapped=n % 2 == 1)) for n in range(4)]
+    for _ in readers:
+        await ready.acquire()
+    await log.append([Entry(*IN, Record(b"x"))])
+    go.set()
+    assert await asyncio.gather(*readers) == [1] * 4
+
+
+async def test_sleeping_again_after_having_read_does_not_return_at_once(log: Log) -> None:
+    """Idle is idle: whoever has read everything sleeps, also when each sleep is a task of its own."""
+    await log.append([Entry(*IN, Record(b"x"))])
+    for _ in range(2):
+        await read_all(log, IN)
+        assert not await log.wait([ACCEPTED], 0.01)
+        assert not await asyncio.create_task(log.wait([ACCEPTED], 0.01))
