@@ -56,6 +56,7 @@ def _examine(data: DataDir, file: Path, port: int, clickhouse_port: int) -> list
         findings += asyncio.run(_flow(data, file))
     if up is not None:
         findings += _answers(up, data)
+        findings += asyncio.run(diagnose.of_destinations(data))
     return findings
 
 

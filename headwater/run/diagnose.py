@@ -6,10 +6,11 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
+from destinations.kit import control
 from headwater.errors import ConfigError
 from headwater.log import topics
 from headwater.log.protocol import Log, TopicPartition
@@ -151,19 +152,31 @@ async def of_clock(log: Log, now_ms: int) -> Finding:
 
 
 def of_metrics(text: str, data: DataDir) -> Iterator[Finding]:
-    """What the running processes count: unknown write keys, paused destinations."""
+    """What the running processes count: events with write keys that nobody has."""
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
-        if name.startswith("headwater_rejected_events_total{") and 'code="unknown_write_key"' in name:
-            if float(value):
-                what = f"{float(value):.0f} events came with a write key that no source has"
-                yield Finding(
-                    "warning",
-                    "write keys",
-                    what,
-                    f"headwater check --dir {data.root}  # then compare the apps",
-                )
-        elif name.startswith("headwater_destination_paused{") and float(value):
-            which = name.partition('destination="')[2].partition('"')[0]
-            what = f"the destination {which} is paused: its settings are wrong, or the other side fails"
-            yield Finding("problem", "destination", what, f"headwater dlq list {which} --dir {data.root}")
+        unknown = name.startswith("headwater_rejected_events_total{") and 'code="unknown_write_key"' in name
+        if unknown and float(value):
+            what = f"{float(value):.0f} events came with a write key that no source has"
+            do = f"headwater check --dir {data.root}  # then compare the keys in the apps"
+            yield Finding("warning", "write keys", what, do)
+
+
+async def of_destinations(data: DataDir) -> list[Finding]:
+    """Which running destination does not deliver, and why; nothing where none run."""
+    try:
+        states = await control.status(data)
+    except control.ControlUnavailable:
+        return []
+    return [_of_destination(state, data) for state in states]
+
+
+def _of_destination(state: dict[str, Any], data: DataDir) -> Finding:
+    name = f"destination {state['destination']}"
+    if state["state"] == "running":
+        return Finding("ok", name, "delivers")
+    what = f"{state['state']}: {state.get('reason', '')}"
+    if (probe := state.get("nextProbeSeconds")) is not None:
+        what += f"; the next attempt goes in {probe:.0f} s"
+    do = f"headwater check --dir {data.root}  # then mend the settings or the other side; events wait"
+    return Finding("problem", name, what, do)

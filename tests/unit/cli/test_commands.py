@@ -1,0 +1,170 @@
+"""Commands that need nothing running, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from headwater.cli.app import app
+from headwater.errors import ConfigError
+from headwater.workspace.load import load
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(app, list(arguments), input=stdin)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HEADWATER_DIR", "HEADWATER_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_init_writes_a_workspace_that_is_valid_and_has_fresh_keys(folder: Path) -> None:
+    """Two runs in two folders share no key; only the owner may read them."""
+    assert run("init").exit_code == 0
+    assert run("init", "--workspace", "other/headwater.yaml").exit_code == 0
+    first, second = load(folder / "headwater.yaml"), load(folder / "other" / "headwater.yaml")
+    assert set(first.workspace.sources) == {"web", "api"}
+    assert first.workspace.destinations["warehouse"].type == "clickhouse"
+    assert not first.secrets & second.secrets
+    assert (folder / "headwater.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_init_never_overwrites(folder: Path) -> None:
+    """An existing file stays as it is, and the command says so."""
+    (folder / "headwater.yaml").write_text("mine")
+    result = run("init")
+    assert result.exit_code == 1
+    assert "exists and stays as it is" in result.stderr
+    assert (folder / "headwater.yaml").read_text() == "mine"
+
+
+def test_init_tells_the_keys_as_json(folder: Path) -> None:
+    """For scripts that set up an app."""
+    told = json.loads(run("init", "--json").stdout)
+    assert told["write_keys"]["api"] == load(folder / "headwater.yaml").workspace.sources["api"].write_keys
+
+
+def test_check_prints_every_problem_with_its_place(folder: Path) -> None:
+    """As compilers do, so that editors can jump there; exit code 2."""
+    (folder / "headwater.yaml").write_text(
+        "workspace: a\nsources: {web: {kind: browsr, write_keys: [k]}}\nx: 1\n"
+    )
+    result = run("check")
+    assert result.exit_code == 2
+    assert [line.split(" ")[0] for line in result.stdout.splitlines()] == [
+        "headwater.yaml:2:23:",
+        "headwater.yaml:3:1:",
+    ]
+    told = json.loads(run("check", "--json").stdout)
+    assert told["valid"] is False
+    assert told["problems"][1]["line"] == 3
+
+
+def test_check_knows_the_destinations_own_options(folder: Path) -> None:
+    """An unknown option of a webhook is found before anything runs."""
+    text = "workspace: a\nsources: {web: {kind: browser, write_keys: [k]}}\ndestinations:\n  h: {type: webhook, urll: x}\n"
+    (folder / "headwater.yaml").write_text(text)
+    result = run("check")
+    assert result.exit_code == 2
+    assert (
+        "headwater.yaml:4:22: destinations.h.urll: unknown key 'urll'; did you mean 'url'?" in result.stdout
+    )
+
+
+def test_check_says_what_is_valid(folder: Path) -> None:
+    """Counts, and exit code 0."""
+    run("init")
+    result = run("check")
+    assert (result.exit_code, result.stdout) == (0, "headwater.yaml: valid; 2 source(s), 1 destination(s)\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("tap",),
+        ("trace", "m"),
+        ("query", "SELECT 1"),
+        ("send", "track", "--event", "x"),
+        ("dlq", "list", "warehouse"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_that_need_a_pipeline_say_how_to_start_one(folder: Path, arguments: tuple[str, ...]) -> None:
+    """Exit code 3 and the command to type."""
+    run("init")
+    result = run(*arguments)
+    assert result.exit_code == 3
+    assert "headwater up --dir headwater-data" in result.stderr
+    assert not (folder / "headwater-data").exists(), "looking makes nothing"
+
+
+def test_doctor_names_what_is_missing_and_what_to_type(folder: Path) -> None:
+    """Nothing runs: a warning with the command; a broken workspace: a problem, exit code 1."""
+    run("init")
+    findings = json.loads(run("doctor", "--json", "--port", "0", "--clickhouse-port", "0").stdout)
+    assert {
+        "level": "warning",
+        "about": "processes",
+        "what": "nothing runs on this folder",
+        "do": "headwater up --dir headwater-data",
+    } in findings
+    (folder / "headwater.yaml").write_text("workspace: a\n")
+    result = run("doctor", "--port", "0", "--clickhouse-port", "0")
+    assert result.exit_code == 1
+    assert "type: headwater check --dir headwater-data --workspace headwater.yaml" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("send", "trakc"), "'trakc' is neither an event type"),
+        (("send", "track", "--event", "x", "--property", "plan"), "'plan' is no KEY=VALUE"),
+        (("send", "-", "--user-id", "u"), "flags need one"),
+        (("tap", "nonsense"), "no topic 'nonsense'; topics: accepted"),
+        (("dlq", "retry", "warehouse"), "give the ids of letters, or --all"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
+)
+def test_wrong_usage_is_told_with_exit_code_2(folder: Path, arguments: tuple[str, ...], part: str) -> None:
+    """The message holds what was given."""
+    run("init")
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert part in result.stderr
+
+
+def test_a_wrong_filter_of_tap_is_a_configuration_error(folder: Path) -> None:
+    """The text is compiled before anything is read."""
+    result = run("tap", "--filter", "type =")
+    assert isinstance(result.exception, ConfigError)
+
+
+def test_importing_the_command_line_loads_no_stage() -> None:
+    """`headwater --help` must be quick: no server, engine, log or model is imported for it."""
+    code = (
+        "import sys, headwater.cli.app; heavy = ('fastapi', 'uvicorn', 'chdb', 'clickhouse_connect', 'pydantic', "
+        "'sqlite3', 'prometheus_client', 'rich.table'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_completion_can_be_shown() -> None:
+    """Typer's completion is on."""
+    result = run("--help")
+    assert "--install-completion" in result.stdout
