@@ -24,10 +24,10 @@ def build(workspace: Workspace, memory: Memory, profiles: Profiles, bots_seen: C
         bots_seen[event.source_id, verdict.kind, action] += 1
 
     settings = workspace.processors
-    steps: list[Named] = []
-    if settings.dedupe.enabled:
-        steps.append(Named("dedupe", dedupe.build(settings.dedupe, memory)))
-    steps.append(Named("bots", bots.build(settings.bots, workspace, observe=observe)))
+    steps = [
+        Named("dedupe", dedupe.build(settings.dedupe, memory)),
+        Named("bots", bots.build(settings.bots, workspace, observe=observe)),
+    ]
     if settings.identity.enabled:
         steps.append(Named("identity", identity.build(settings.identity, profiles)))
     if settings.account.enabled:

@@ -9,7 +9,8 @@ the event's own time and id.
 
 Copies in the same batch and in flight count: what is let through is remembered at once. Only fingerprints are remembered
 (80 bits), so two different events are taken for one with a probability of 1e-17 at ten million keys; even then nothing is
-lost, as every duplicate is kept whole in `events.dropped`. While dedupe is switched off nothing is remembered.
+lost, as every duplicate is kept whole in `events.dropped`. While dedupe is switched off it drops nothing but goes on
+remembering: the memory is always the fold of the outputs, and switching it on again works at once.
 """
 
 from __future__ import annotations
@@ -91,8 +92,12 @@ def build(config: Dedupe, memory: Memory) -> Step:
     """The step: drop what the memory has, remember the rest."""
     window, admit = config.window_days, memory.admit
 
+    def remember(event: Event) -> Event:
+        memory.remember(fingerprint(event.source_id, event.message_id), day_of(event.received_at))
+        return event
+
     def dedupe(event: Event) -> Event | Drop:
         key = fingerprint(event.source_id, event.message_id)
         return event if admit(key, day_of(event.received_at), window) else _DROP
 
-    return dedupe
+    return dedupe if config.enabled else remember

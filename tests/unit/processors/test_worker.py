@@ -225,17 +225,20 @@ async def test_what_one_partition_learns_of_a_person_reaches_the_others() -> Non
 
 
 async def test_a_new_workspace_is_in_force_for_the_next_batch() -> None:
-    """Switching dedupe off lets copies through from the next batch on, without reopening anything."""
+    """Switching dedupe off lets copies through from the next batch on; switched on again it knows all of them."""
     rig = Rig()
     one, consumer = await rig.start()
     await rig.accept([accepted(1, "a")])
     await rig.drain(one, consumer)
     rig.live.replace(workspace(dedupe={"enabled": False}))
-    await rig.accept([accepted(2, "a")])
+    await rig.accept([accepted(2, "a"), accepted(3, "b")])
+    await rig.drain(one, consumer)
+    rig.live.replace(workspace())
+    await rig.accept([accepted(4, "b"), accepted(5, "c")])
     await rig.drain(one, consumer)
     await one.close()
     await consumer.close()
-    assert [one["messageId"] for one in await rig.lines(PROCESSED)] == ["a", "a"]
+    assert [one["messageId"] for one in await rig.lines(PROCESSED)] == ["a", "a", "b", "c"]
 
 
 async def test_events_lost_by_the_log_are_reported_and_the_rest_is_processed(
