@@ -49,8 +49,8 @@ class Request:
 
     method: str
     url: str
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold credentials
     events: tuple[int, ...] = ()
     allow_private: bool = False  # may the address be private, loopback or link-local
     sign: Callable[[int], Mapping[str, str]] | None = None  # headers that depend on the Unix second of sending
