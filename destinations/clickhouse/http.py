@@ -22,7 +22,7 @@ import uvicorn
 
 from destinations.clickhouse import http_blocks, http_codes, http_encoding, http_request
 from destinations.clickhouse.http_guard import Refused
-from destinations.clickhouse.readonly import Answer, Ask, Limits, QueryFailed, Reader
+from destinations.clickhouse.readonly import Answer, Limits, QueryFailed, Reader
 from headwater.errors import AlreadyRunning
 
 Message = MutableMapping[str, Any]
@@ -38,7 +38,7 @@ class Interface:
     def __init__(self, reader: Reader, *, password: str = "", only_local_names: bool = True) -> None:
         limits = reader.limits
         self._reader, self._password, self._only_local_names = reader, password, only_local_names
-        self._threads = ThreadPoolExecutor(limits.concurrent + 2, thread_name_prefix="clickhouse-http")
+        self._threads = ThreadPoolExecutor(2 * limits.concurrent + 2, thread_name_prefix="clickhouse-http")
         self._slots = asyncio.Semaphore(limits.concurrent)
         self._waiting = 0
 
@@ -112,7 +112,7 @@ class Interface:
         finally:
             self._slots.release()
 
-    async def _run(self, exchange: _Exchange, ask: Ask) -> None:
+    async def _run(self, exchange: _Exchange, ask: http_request.Ask) -> None:
         """Run the query and send its answer; the slot is held until its thread is free again."""
         loop = asyncio.get_running_loop()
         gone = asyncio.create_task(exchange.gone())
@@ -120,10 +120,10 @@ class Interface:
         started = loop.run_in_executor(self._threads, self._reader.run, ask)
         answer: Answer | None = None
         try:
-            answer = await _finished(started)
+            answer = await self._finished(started, ask.tag)
             async with asyncio.timeout(self._reader.limits.answer_s):
                 await exchange.stream(answer, self._threads, gone)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
             self._kill(ask.tag)
             raise
         finally:
@@ -131,18 +131,18 @@ class Interface:
             if answer is not None:
                 await loop.run_in_executor(self._threads, answer.close)
 
+    async def _finished(self, started: asyncio.Future[Answer], tag: str) -> Answer:
+        """The result; if this task is cancelled meanwhile the query is stopped and its connection closed."""
+        try:
+            return await asyncio.shield(started)
+        except asyncio.CancelledError:
+            self._kill(tag)
+            with contextlib.suppress(Refused, QueryFailed):
+                (await started).close()
+            raise
+
     def _kill(self, tag: str) -> None:
         self._threads.submit(self._reader.kill, tag)
-
-
-async def _finished(started: asyncio.Future[Answer]) -> Answer:
-    """The result, even when this task is cancelled meanwhile: a connection must not be lost."""
-    try:
-        return await asyncio.shield(started)
-    except asyncio.CancelledError:
-        with contextlib.suppress(Refused, QueryFailed):
-            (await started).close()
-        raise
 
 
 class _Exchange:
@@ -265,6 +265,7 @@ class Server:
             access_log=False,
             lifespan="off",
             proxy_headers=False,
+            limit_concurrency=256,
             timeout_graceful_shutdown=5,
             server_header=False,
         )

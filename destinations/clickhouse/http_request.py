@@ -6,14 +6,14 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from destinations.clickhouse import http_encoding
 from destinations.clickhouse.http_guard import Refused
-from destinations.clickhouse.readonly import DATABASE, Ask
 
+DATABASE = "headwater"
 # Read here, or without meaning for one connection a query: never settings of the engine. `wait_end_of_query` is among
 # them: formats that can be streamed are, so that memory stays flat; a late error is marked in the stream (http.py).
 TRANSPORT = frozenset(
@@ -23,6 +23,18 @@ TRANSPORT = frozenset(
      "http_headers_progress_interval_ms", "close_session", "http_write_exception_in_output_format",
      "http_response_headers", "network_compression_method", "http_make_head_request")
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One query: text, `param_` values, settings of the client, default format and database."""
+
+    query: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    default_format: str = "TabSeparated"
+    database: str = DATABASE
+    tag: str = field(default_factory=lambda: f"headwater-{uuid4()}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from destinations.clickhouse import http_guard
 from destinations.clickhouse.engine import ANALYST_SETTINGS
+from destinations.clickhouse.http_request import DATABASE, Ask
 
-DATABASE = "headwater"
 # The engine encodes a stream block by block: only formats without a head and a foot may be sent as they come.
 STREAMED = frozenset(
     ("Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow", "JSONLines", "NDJSON")
@@ -64,18 +63,6 @@ class QueryFailed(Exception):
         super().__init__(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One query: text, `param_` values, settings of the client, default format and database."""
-
-    query: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
-    default_format: str = "TabSeparated"
-    database: str = DATABASE
-    tag: str = field(default_factory=lambda: f"headwater-{uuid4()}")
-
-
 @dataclass(slots=True)
 class Answer:
     """The bytes of a result in `format`; `summary` is known once the result is whole."""
@@ -109,9 +96,12 @@ class Reader:
         import chdb
 
         self._connect, self._path, self.limits = chdb.connect, str(path), limits or Limits()
+        self._longest = (
+            4 * self.limits.query_bytes
+        )  # the canonical text, or the hex of the client's, is longer than it
         self._control = self._connect(self._path)
         self._lock = threading.Lock()
-        self._control.query("SET max_threads = 1, readonly = 1")
+        self._control.query(f"SET max_threads = 1, max_query_size = {self._longest}, readonly = 1")
         self.version = self._column("SELECT version()")[0]
         self.timezone = ANALYST_SETTINGS.get("session_timezone") or self._column("SELECT timezone()")[0]
         self._settings = frozenset(self._column("SELECT name FROM system.settings"))
@@ -159,7 +149,9 @@ class Reader:
         trimmed = query.strip().rstrip(";").rstrip()
         try:
             with self._lock:
-                result = self._control.query(f"SELECT formatQuery({_literal(trimmed)})", "TabSeparatedRaw")
+                # in hex: chDB looks through a statement's text for `Python(name)`, also inside its strings
+                wrapped = f"SELECT formatQuery(unhex('{trimmed.encode().hex()}'))"
+                result = self._control.query(wrapped, "TabSeparatedRaw")
                 return bytes(result.bytes()).decode().removesuffix("\n")
         except RuntimeError as failure:
             raise QueryFailed(_without_scope(str(failure))) from failure
@@ -175,7 +167,7 @@ class Reader:
             "max_result_rows": _least(passed.get("max_result_rows"), limits.rows),
             "max_result_bytes": "0" if streamed else str(limits.buffered_bytes),
             "max_block_size": _least(passed.get("max_block_size"), 65_409),
-            "log_comment": ask.tag,
+            "max_query_size": str(self._longest), "log_comment": ask.tag,
         }  # fmt: skip
         connection = self._connect(self._path)
         try:

@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from destinations.clickhouse import http_guard
 
@@ -125,6 +127,13 @@ ESCAPES = [
 ]  # fmt: skip
 
 
+PIECES = (
+    "file", "(", ")", "'{file}'", "[", "]", ",", "*", "APPLY", "FROM", "(SELECT '{file}' AS x)", "arrayMap", "x ->", "x", "file(x)",
+    "INTO", "OUTFILE", "'{out}'", "AS", "url", ";", "--", "/*", "*/", "`file`", "\n", "1", "UNION ALL", "SELECT", "SETTINGS",
+    "readonly", "=", "0", "FORMAT", "JSON", "WITH", "numbers(3)", "'", "`",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trap(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A file with a secret, a path that must stay free, and a port that counts its callers."""
@@ -192,6 +201,8 @@ def test_a_parameter_cannot_name_a_forbidden_function(clickhouse: Running, trap:
         ("SELECT settings FROM (SELECT 1 AS settings)", "1\n"),
         ("EXPLAIN SELECT 1", "ReadFromSystemOne"),
         ("SELECT count() FROM numbers(5)", "5\n"),
+        (f"SELECT 7 WHERE 'x' NOT IN ({', '.join(repr(f'{number:040}') for number in range(9000))})", "7\n"),
+        ("SELECT 'Python(os)', 'ü', '\0'", "Python(os)\tü\t\\0\n"),
         ("USE system", ""),
         ("SELECT name FROM system.databases WHERE name = 'headwater'", "headwater\n"),
     ],
@@ -212,3 +223,25 @@ def test_tokens_follow_quotes() -> None:
         ("name", "SELECT"), ("string", "'a''b\\'c'"), ("symbol", ","), ("quoted", "x`y"), ("symbol", ","), ("quoted", "z"),
         ("number", "1.5e3"),
     ]  # fmt: skip
+
+
+@given(st.text(), st.dictionaries(st.text(max_size=5), st.text(max_size=10), max_size=2))
+def test_any_text_is_judged(text: str, parameters: dict[str, str]) -> None:
+    """Whatever the text, it is allowed or refused, and what is allowed begins with a reading verb."""
+    try:
+        found = http_guard.check(text, parameters, frozenset(("url",)))
+    except http_guard.Refused as refused:
+        found = []
+        message = str(refused)
+        assert message.startswith("Code: 164. DB::Exception: ")
+    assert not found or found[0].word in http_guard.VERBS
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map(" ".join))
+def test_no_mixture_of_pieces_gets_out(clickhouse: Running, trap: dict[str, str], sql: str) -> None:
+    """Random statements made of dangerous words are answered in ClickHouse's shape and give nothing away."""
+    answer = clickhouse.post("SELECT " + sql.format(**trap))
+    assert "the-secret" not in answer.text
+    assert not Path(trap["out"]).exists()
+    assert answer.status_code == 200 or answer.headers["x-clickhouse-exception-code"].isdigit()
