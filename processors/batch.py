@@ -71,8 +71,9 @@ def work(records: Iterable[Record], steps: Chain, dropped_at: str) -> Output:
     """Send all events of the records through the chain."""
     output = Output(dropped_at)
     for record in records:
-        for line in event.lines(record.value):
-            output.counts.accepted += 1
+        found = list(event.lines(record.value))
+        output.counts.accepted += len(found)
+        for line in found:
             try:
                 accepted = event.decode_accepted(line)
             except (msgspec.DecodeError, RecursionError) as error:

@@ -93,7 +93,7 @@ async def test_a_worker_killed_at_random_instants_loses_and_repeats_nothing(tmp_
         await running
         processed, dropped = await lines(door, PROCESSED), await lines(door, DROPPED)
         newest = (await lines(door, TOTALS))[-1]
-    serials = [one["properties"]["serial"] for one in (*processed, *(one["event"] for one in dropped))]  # type: ignore[index,call-overload]
+    serials = [one["properties"]["serial"] for one in (*processed, *(one["event"] for one in dropped))]  # type: ignore[index]
     assert Counter(serials) == Counter(range(EVENTS))
     assert max(Counter(one["messageId"] for one in processed).values()) == 1
     counted = totals.decode(codec.dumps(newest))
