@@ -151,7 +151,7 @@ def _join(event: Event, group: str, role: str | None, profiles: Profiles) -> Non
     if (
         row is not None
         and role is None
-        and row.joined_at <= why.time <= row.confirmed_at + CONFIRM_MS
+        and row.joined_at <= why.time < row.confirmed_at + CONFIRM_MS
         and row.current
     ):
         return

@@ -94,7 +94,7 @@ def test_a_hosting_address_alone_never_makes_a_bot() -> None:
 
 def test_allow_lists_win() -> None:
     """Allowed agents and addresses are never bots, whatever the rules say."""
-    config = Bots(mode="drop", allow_agents=["AcmeMonitor"], allow_networks=["203.0.113.0/24"])  # type: ignore[list-item]
+    config = Bots(mode="drop", allow_agents=["AcmeMonitor"], allow_networks=["203.0.113.0/24"])
     step = bots.build(config, workspace())
     assert bot_of(step(event("AcmeMonitor-bot/1.0 (+https://acme.example)", ip="5.9.1.1"))) is None
     assert bot_of(step(event(GOOGLEBOT, ip="203.0.113.9"))) is None
