@@ -1,0 +1,316 @@
+"""The loader: every event once in the base table, counted, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from destinations.clickhouse.engine import ClickHouse, Client, EngineError
+from destinations.kit.books import all_totals
+from destinations.kit.records import Dead, decode_dead
+from headwater import profile
+from headwater.log import topics
+from headwater.log.memory import MemoryLog
+from headwater.log.protocol import Position, TopicPartition
+from msgspec import Raw
+from tests.unit.destinations.clickhouse.loading import (
+    GROUP,
+    PROCESSED,
+    base_rows,
+    entry,
+    event,
+    loaded,
+    loading,
+    until,
+    workspace,
+)
+
+pytestmark = pytest.mark.engine
+Table = str
+
+
+class Flaky:
+    """An engine whose inserts into `events` fail as planned: before or after the rows are stored."""
+
+    embedded = True
+
+    def __init__(self, engine: ClickHouse, plan: Sequence[tuple[str, int]] = (), refuse: bytes = b"") -> None:
+        self._engine, self._plan, self._refuse = engine, list(plan), refuse
+        self.inserts = 0
+
+    def insert_block(self, table: Table, columns: Sequence[str], data: bytes, fmt: str, settings: Mapping[str, str]) -> None:
+        """Insert, or fail."""
+        if not table.endswith("`events`"):
+            self._engine.insert_block(table, columns, data, fmt, settings)
+            return
+        self.inserts += 1
+        if self._refuse and self._refuse in data:
+            raise EngineError("Code: 27. DB::Exception: Cannot parse input", 27)
+        when, code = self._plan.pop(0) if self._plan else ("", 0)
+        if when == "before":
+            raise EngineError(f"Code: {code}. DB::Exception: planned", code)
+        if when == "half":
+            lines = data.split(b"\n")
+            data = b"\n".join(lines[: len(lines) // 2])
+        self._engine.insert_block(table, columns, data, fmt, settings)
+        if when:
+            raise EngineError(f"Code: {code}. DB::Exception: planned", code)
+
+    def command(self, sql: str) -> None:
+        """As the engine."""
+        self._engine.command(sql)
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[list[Any]]:
+        """As the engine."""
+        return self._engine.query(sql, parameters)
+
+    def readonly_client(self, settings: Mapping[str, str] | None = None) -> Client:
+        """As the engine."""
+        return self._engine.readonly_client(settings)
+
+    def close(self) -> None:
+        """The test's fixture closes the engine."""
+
+
+@pytest.fixture
+def clean(engine: ClickHouse) -> ClickHouse:
+    """The engine with empty tables."""
+    for (name,) in engine.query("SELECT name FROM system.tables WHERE database = 'headwater' AND engine LIKE '%MergeTree' AND name != 'schema_migrations'"):
+        engine.command(f"TRUNCATE TABLE headwater.{name}")
+    return engine
+
+
+async def test_every_event_is_loaded_once_and_counted(clean: ClickHouse) -> None:
+    """Several partitions, records of several events, and books that balance."""
+    log = MemoryLog(partitions=2)
+    ids = [f"m{n}" for n in range(40)]
+    await log.append([entry(*(event(i) for i in ids[n : n + 4]), partition=n % 2) for n in range(0, 40, 4)])
+    async with loading(clean, log):
+        await loaded(log)
+    assert base_rows(clean) == sorted(ids)
+    totals = (await all_totals(log))["warehouse"]
+    assert (totals.read, totals.delivered, totals.balances()) == (40, 40, True)
+
+
+async def test_what_arrives_later_is_loaded_soon(clean: ClickHouse) -> None:
+    """An event sent while the loader runs can be queried."""
+    log = MemoryLog()
+    async with loading(clean, log):
+        await log.append([entry(event("first"))])
+        await loaded(log)
+        await log.append([entry(event("second"))])
+        await until(lambda: base_rows(clean) == ["first", "second"])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        [("before", 242)],
+        [("after", 319)],
+        [("half", 999)],
+        [("before", 0), ("half", 210), ("after", 159)],
+        [("before", 241), ("before", 241)],
+        [("before", 252), ("after", 252), ("half", 252)],
+    ],
+    ids=str,
+)
+async def test_failing_inserts_leave_each_row_once(clean: ClickHouse, plan: list[tuple[str, int]]) -> None:
+    """Whether rows were stored before the failure or not, the table holds each of them once."""
+    log = MemoryLog()
+    ids = [f"m{n}" for n in range(11)]
+    await log.append([entry(*(event(i) for i in ids))])
+    async with loading(Flaky(clean, plan), log, columnar=False):
+        await loaded(log)
+    assert base_rows(clean) == sorted(ids)
+
+
+async def test_a_refused_row_costs_no_neighbour(clean: ClickHouse) -> None:
+    """The engine refuses one row: it goes to the dead letters with the reason, the others are loaded."""
+    log = MemoryLog()
+    await log.append([entry(*(event(f"m{n}", properties={"x": "poison"} if n == 5 else {}) for n in range(9)))])
+    async with loading(Flaky(clean, refuse=b"poison"), log):
+        await loaded(log)
+    assert base_rows(clean) == sorted(f"m{n}" for n in range(9) if n != 5)
+    letters = [decode_dead(r.value or b"") for r in (await log.read(TopicPartition("dead.warehouse", 0), 0)).records]
+    assert [(one.code, json.loads(bytes(one.event))["messageId"]) for one in letters if isinstance(one, Dead)] == [("CLICKHOUSE_27", "m5")]
+    totals = (await all_totals(log))["warehouse"]
+    assert (totals.read, totals.delivered, totals.dead) == (9, 8, 1)
+
+
+async def test_a_line_that_is_no_event_is_a_dead_letter(clean: ClickHouse) -> None:
+    """Nothing blocks, nothing is lost."""
+    log = MemoryLog()
+    await log.append([entry(event("m1"), b"[1]", b"\xff nonsense", event("m2"))])
+    async with loading(clean, log):
+        await loaded(log)
+    assert base_rows(clean) == ["m1", "m2"]
+    assert (await all_totals(log))["warehouse"].dead == 2
+
+
+@pytest.mark.parametrize("stored", [0, 3, 8])
+async def test_an_open_intent_is_completed_exactly(clean: ClickHouse, stored: int) -> None:
+    """The predecessor died after writing down its intent, with none, some or all rows stored."""
+    log = MemoryLog()
+    lines = [event(f"m{n}") for n in range(8)]
+    await log.append([entry(*lines)])
+    if stored:
+        helper = MemoryLog()
+        await helper.append([entry(*lines[:stored])])
+        async with loading(clean, helper):
+            await loaded(helper)
+    await log.append([entry(event("later"))])
+    owner = await log.claim(GROUP, PROCESSED)
+    intent = owner.begin()
+    intent.advance(PROCESSED, Position(0, '{"to":1}'))
+    await intent.commit()
+    async with loading(clean, log):
+        await loaded(log)
+    assert base_rows(clean) == sorted([*(f"m{n}" for n in range(8)), "later"])
+    assert (await all_totals(log))["warehouse"].delivered == 9
+
+
+async def test_a_token_noted_for_lost_rows_does_not_lose_them(clean: ClickHouse) -> None:
+    """After a kill the engine may remember a token whose part never arrived; the table is asked, not the token."""
+    log = MemoryLog()
+    await log.append([entry(event("m1"))])
+
+    class Forgetful(Flaky):
+        def insert_block(self, table: Table, columns: Sequence[str], data: bytes, fmt: str, settings: Mapping[str, str]) -> None:
+            super().insert_block(table, columns, data, fmt, settings)
+            if table.endswith("`events`") and self.inserts == 1:
+                self.command("ALTER TABLE headwater.events DROP PARTITION ID '202401'")  # the rows vanish, the token stays
+                raise EngineError("killed", 0)
+
+    async with loading(Forgetful(clean), log):
+        await loaded(log)
+    assert base_rows(clean) == ["m1"]
+
+
+async def test_a_log_made_anew_is_loaded_beside_the_old_rows(clean: ClickHouse) -> None:
+    """The same offsets with other events are other events, also for a repair."""
+    old, new = MemoryLog(), MemoryLog()
+    await old.append([entry(event("old1"), event("old2"))])
+    async with loading(clean, old):
+        await loaded(old)
+    await new.append([entry(event("new1"), event("new2"))])
+    owner = await new.claim(GROUP, PROCESSED)
+    intent = owner.begin()
+    intent.advance(PROCESSED, Position(0, '{"to":1}'))
+    await intent.commit()
+    async with loading(clean, new):
+        await loaded(new)
+    assert base_rows(clean) == ["new1", "new2", "old1", "old2"]
+
+
+@pytest.mark.parametrize("operation", ["transaction", "commit"])
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_failing_log_loses_and_doubles_nothing(clean: ClickHouse, operation: Any, written: bool) -> None:
+    """Intents and commits that fail, or whose answer is lost, end in the same rows."""
+    log = MemoryLog()
+    log.faults.fail(operation, times=2, written=written)
+    await log.append([entry(event("m1"), event("m2"))])
+    async with loading(clean, log):
+        await loaded(log)
+    assert base_rows(clean) == ["m1", "m2"]
+
+
+async def test_history_of_many_years_fits_one_flush(clean: ClickHouse) -> None:
+    """A batch of two hundred months is split by partition; the engine would refuse it whole."""
+    log = MemoryLog()
+    lines = [event(f"m{y}-{m}", timestamp=f"{y}-{m:02d}-15T00:00:00.000Z") for y in range(2005, 2022) for m in range(1, 13)]
+    await log.append([entry(*lines)])
+    async with loading(clean, log):
+        await loaded(log)
+    assert len(base_rows(clean)) == len(lines)
+
+
+WANTED: list[tuple[dict[str, Any], bool]] = [
+    ({}, True),
+    ({"All": False}, True),
+    ({"Warehouses": {"all": False}}, False),
+    ({"Warehouses": {"warehouseIds": ["warehouse"]}}, True),
+    ({"Warehouses": {"warehouseIds": ["other"]}}, False),
+    ({"ClickHouse": False}, False),
+]
+
+
+async def test_integrations_are_read_as_warehouses_do(clean: ClickHouse) -> None:
+    """All:false does not keep events from a warehouse; the Warehouses object does."""
+    log = MemoryLog()
+    await log.append([entry(*(event(f"m{n}", integrations=value) for n, (value, _) in enumerate(WANTED)))])
+    async with loading(clean, log):
+        await loaded(log)
+    assert base_rows(clean) == [f"m{n}" for n, (_, wanted) in enumerate(WANTED) if wanted]
+    assert (await all_totals(log))["warehouse"].filtered == {"FILTERED_BY_INTEGRATIONS_OBJECT": 3}
+
+
+async def test_filter_and_unconnected_sources_are_counted(clean: ClickHouse) -> None:
+    """What the workspace leaves out has its reason."""
+    log = MemoryLog()
+    await log.append([entry(event("m1"), event("m2", event="Other"), event("m3", sourceId="gone"))])
+    async with loading(clean, log, workspace(filter='event = "Order Completed"')):
+        await loaded(log)
+    assert base_rows(clean) == ["m1"]
+    assert (await all_totals(log))["warehouse"].filtered == {"FILTERED_BY_RULES": 1, "SOURCE_NOT_CONNECTED": 1}
+
+
+def _profiles() -> list[tuple[str, bytes | None]]:
+    cause = profile.Cause("m1", "identify", 5)
+    rows: list[profile.Row] = [
+        profile.User("u1", {"email": (Raw(b'"a@b.test"'), 5), "gone": (Raw(b"null"), 5)}, first_seen=1, last_seen=5),
+        profile.Account("g1", {"name": (Raw(b'"Acme"'), 5)}, first_seen=1, last_seen=5),
+        profile.Membership("g1", "u1", joined_at=5, confirmed_at=5, cause=cause),
+        profile.Identity("a1", "u1", 5, cause),
+        profile.Identity("a2", None),
+    ]
+    return [(profile.key_of(row), profile.encode(row)) for row in rows]
+
+
+async def test_profiles_drops_and_deliveries_have_their_tables(clean: ClickHouse) -> None:
+    """People, accounts, memberships, identities, drops and deliveries can be queried, newest state only."""
+    log = MemoryLog()
+    dropped = json.dumps({"reason": "duplicate", "processor": "dedupe", "droppedAt": TIME_TEXT, "event": json.loads(event("d1"))})
+    await log.append([entry(value or b"", topic=topics.PROFILES, key=key.encode()) for key, value in _profiles()])
+    newer = profile.User("u1", {"email": (Raw(b'"new@b.test"'), 9)}, first_seen=1, last_seen=9)
+    await log.append([entry(profile.encode(newer), topic=topics.PROFILES, key=b"user:u1")])
+    await log.append([entry(dropped.encode(), topic=topics.DROPPED), entry(event("m1"))])
+    async with loading(clean, log) as loader:
+        await until(lambda: len(clean.query("SELECT * FROM headwater.deliveries")) == 1)
+        await until(lambda: not loader.views.dirty and bool(clean.query("SELECT 1 FROM system.columns WHERE database = 'headwater' AND table = 'users' AND name = 'email'")))
+    assert clean.query("SELECT id, email FROM headwater.users") == [["u1", "new@b.test"]]
+    assert clean.query("SELECT id, name FROM headwater.accounts") == [["g1", "Acme"]]
+    assert clean.query("SELECT group_id, user_id, removed_at FROM headwater.memberships") == [["g1", "u1", None]]
+    assert clean.query("SELECT anonymous_id, user_id FROM headwater.identities") == [["a1", "u1"]]
+    assert clean.query("SELECT id, reason, event_text FROM headwater.dropped") == [["d1", "duplicate", "Order Completed"]]
+    assert clean.query("SELECT destination, outcome, events FROM headwater.deliveries") == [["warehouse", "delivered", 1]]
+
+
+async def test_loading_its_own_deliveries_comes_to_rest(clean: ClickHouse) -> None:
+    """A delivery record is loaded, which makes no further delivery record."""
+    log = MemoryLog()
+    await log.append([entry(event("m1"))])
+    async with loading(clean, log):
+        await loaded(log, (topics.PROCESSED, topics.DELIVERIES))
+        await log.wait([topics.DELIVERIES], 0.3)
+        assert (await log.bounds(TopicPartition(topics.DELIVERIES, 0))).end <= 2
+
+
+async def test_retention_that_overtook_the_loader_is_loud_and_not_the_end(clean: ClickHouse, caplog: pytest.LogCaptureFixture) -> None:
+    """What retention removed is reported; what is left is loaded."""
+    log = MemoryLog()
+    await log.append([entry(event("lost")), entry(event("kept"))])
+    owner = await log.claim(GROUP, PROCESSED)
+    start = owner.begin()
+    start.advance(PROCESSED, Position(0))
+    await start.commit()
+    log.trim(PROCESSED, 1)
+    async with loading(clean, log):
+        await loaded(log)
+    assert base_rows(clean) == ["kept"]
+    assert "removed by retention" in caplog.text
+
+
+TIME_TEXT = "2024-01-01T00:00:00.000Z"
