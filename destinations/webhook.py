@@ -4,23 +4,20 @@ The body is the whole message, untouched: an array of messages, or with `batch: 
 success. Where a receiver wants to answer for each event it says so in the body, in the order of the request:
 `{"results": [{"status": 200}, {"status": 422, "error": "no such plan"}]}`; events it does not mention were taken.
 
-With a `secret` every request carries `X-Signature`, the lower-case hex HMAC-SHA1 of the body as Segment sends it (of a batch:
-of the first event's JSON alone, as Segment does), and the headers of Standard Webhooks: `webhook-id`, `webhook-timestamp`
-and `webhook-signature: v1,<base64 HMAC-SHA256 of id.timestamp.body>`. The id is the same for every attempt of the same
-events. A secret beginning with `whsec_` is base64 for Standard Webhooks. Compare signatures in constant time.
+With a `secret` every request carries `X-Signature`, the lower-case hex HMAC-SHA1 of the body as Segment sends it (of a
+batch: of the first event's JSON alone, as Segment does), and the headers of Standard Webhooks: `webhook-id`,
+`webhook-timestamp` and `webhook-signature: v1,<base64 HMAC-SHA256 of id.timestamp.body>`. The id is the same for every
+attempt of the same events. A secret beginning with `whsec_` is base64 for Standard Webhooks. Compare signatures in
+constant time.
 
 Redirects are refused. Private, loopback and link-local addresses are refused unless `allow_private` is true.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import hmac
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -29,6 +26,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from destinations.kit.classify import class_of
 from destinations.kit.classify import classify as by_status
+from destinations.kit.signing import Signature
 from headwater import codec
 from headwater.event import EventDict
 from headwater.plugin import (
@@ -107,36 +105,6 @@ spec = DestinationSpec(
     concurrency=4,
     timeout_s=10.0,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Headers that prove who sent a body; called with the Unix second of sending."""
-
-    secret: str = field(repr=False)
-    id: str
-    first: bytes = field(repr=False)
-    body: bytes = field(repr=False)
-
-    def __call__(self, second: int) -> Mapping[str, str]:
-        """Segment's and Standard Webhooks' headers."""
-        signed = b".".join((self.id.encode(), str(second).encode(), self.body))
-        digest = hmac.digest(_standard_key(self.secret), signed, "sha256")
-        return {
-            "x-signature": hmac.new(self.secret.encode(), self.first, hashlib.sha1).hexdigest(),
-            "webhook-id": self.id,
-            "webhook-timestamp": str(second),
-            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-        }
-
-
-def _standard_key(secret: str) -> bytes:
-    if secret.startswith("whsec_"):
-        try:
-            return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-        except binascii.Error:
-            return secret.encode()
-    return secret.encode()
 
 
 def to_requests(events: Sequence[EventDict], config: Config) -> list[Request]:

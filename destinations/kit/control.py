@@ -82,18 +82,17 @@ class _Door:
 
     async def _do(self, line: bytes) -> dict[str, Any]:
         try:
-            asked = orjson.loads(line)
-            if asked.get("do") == "status":
-                return {"ok": True, "result": self._status()}
-            known = self._live.current
-            done = await settle(
-                self._log, known, self._clock, asked["do"], asked["destination"], asked.get("ids")
-            )
-            return {"ok": True, "result": done}
+            return {"ok": True, "result": await self._result(orjson.loads(line))}
         except HeadwaterError as error:
             return {"ok": False, "error": str(error)}
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
             return {"ok": False, "error": f"not understood: {type(error).__name__}: {error}"}
+
+    async def _result(self, asked: dict[str, Any]) -> Any:
+        if asked.get("do") == "status":
+            return self._status()
+        action, name, ids = asked["do"], asked["destination"], asked.get("ids")
+        return await settle(self._log, self._live.current, self._clock, action, name, ids)
 
     def close(self) -> None:
         """Let nobody wait for an answer that will not come."""

@@ -82,7 +82,10 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in answers))
 
     async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ARG002 - the backend's shape
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
     ) -> httpcore2.AsyncNetworkStream:
         """Never: a destination is reached by TCP."""
         raise PrivateAddress(f"unix socket {path}")

@@ -106,6 +106,7 @@ class Lane:
             task = tasks.create_task(self._work(unit))
             self._flights.append(_Flight(unit, task))
             self._launched.set()
+            await asyncio.sleep(0)  # a backlog in memory must not keep the loop from sending
 
     async def _work(self, unit: Unit) -> Settled:
         try:

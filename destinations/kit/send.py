@@ -75,7 +75,8 @@ class Sender:
         for place, event in enumerate(events):
             own, wrong = self._map([event])
             requests += [_shifted(request, place) for request in own]
-            failed |= {place: result for result in wrong.values()}
+            if wrong:
+                failed[place] = wrong[0]
         return requests, failed
 
     async def _request(

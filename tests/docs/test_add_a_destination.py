@@ -40,7 +40,9 @@ def chat() -> Iterator[Any]:
 
 def test_the_destination_has_the_length_that_the_title_promises() -> None:
     """Thirty lines of code, blank ones, imports and the docstring apart."""
-    lines = [line for line in BLOCKS[0].splitlines() if line.strip() and not line.startswith(("from ", '"""'))]
+    lines = [
+        line for line in BLOCKS[0].splitlines() if line.strip() and not line.startswith(("from ", '"""'))
+    ]
     assert len(lines) <= 30
 
 
@@ -48,10 +50,20 @@ async def test_the_guides_destination_delivers_what_its_filter_lets_through(chat
     """Events that the filter selects arrive as messages, one a request, at the rate of the spec."""
     assert chat.spec.accepts == {"track"}
     rig = Rig()
-    events = [event(0, event="Trial Started", userId="u1"), event(1), event(2, type="page"), event(3, event="Trial Started")]
+    events = [
+        event(0, event="Trial Started", userId="u1"),
+        event(1),
+        event(2, type="page"),
+        event(3, event="Trial Started"),
+    ]
     await publish(rig.log, events)
     async with Receiver() as receiver:
-        hook = {"type": "chat", "hook": receiver.url, "allow_private": True, "filter": 'event = "Trial Started"'}
+        hook = {
+            "type": "chat",
+            "hook": receiver.url,
+            "allow_private": True,
+            "filter": 'event = "Trial Started"',
+        }
         wanted = Workspace.model_validate(
             {
                 "workspace": "guide",

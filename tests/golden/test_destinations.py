@@ -73,7 +73,9 @@ def _check_signature(request: Request, headers: Any, secret: str) -> None:
 def _check_outcome(plugin: Plugin, case: dict[str, Any]) -> None:
     response = Response(case["response"]["status"], {}, case["response"]["body"].encode())
     outcome = (plugin.classify or classify)(response)
-    shown = {n: _shown(o) for n, o in outcome.items.items()} if isinstance(outcome, Partial) else _shown(outcome)
+    shown = (
+        {n: _shown(o) for n, o in outcome.items.items()} if isinstance(outcome, Partial) else _shown(outcome)
+    )
     assert shown == case["outcome"]
 
 

@@ -47,7 +47,9 @@ def record(events: Sequence[dict[str, Any]]) -> Record:
     return Record(b"\n".join(orjson.dumps(each) for each in events), events=len(events))
 
 
-async def publish(log: Log, events: Sequence[dict[str, Any]], per_record: int = 10, partition: int = 0) -> None:
+async def publish(
+    log: Log, events: Sequence[dict[str, Any]], per_record: int = 10, partition: int = 0
+) -> None:
     """Write events to the processed topic."""
     chunks = [events[start : start + per_record] for start in range(0, len(events), per_record)]
     await log.append([Entry(PROCESSED, partition, record(chunk)) for chunk in chunks])
@@ -57,7 +59,10 @@ def workspace(url: str, **options: Any) -> Workspace:
     """A workspace with one webhook; `options` go into its mapping."""
     delivery = {"batch": {"max_wait_s": 0.0}, **options.pop("delivery", {})}
     hook = {"type": "webhook", "url": url, "allow_private": True, "delivery": delivery, **options}
-    sources = {"web": {"kind": "browser", "write_keys": ["w"]}, "api": {"kind": "server", "write_keys": ["a"]}}
+    sources = {
+        "web": {"kind": "browser", "write_keys": ["w"]},
+        "api": {"kind": "server", "write_keys": ["a"]},
+    }
     return Workspace.model_validate({"workspace": "test", "sources": sources, "destinations": {NAME: hook}})
 
 
@@ -75,7 +80,9 @@ class Rig:
         return Delivery(NAME, configured, select, self.log, self.clock, draw=draw, idle_s=IDLE_S)
 
     @asynccontextmanager
-    async def running(self, wanted: Workspace, draw: Callable[[], float] = lambda: 0.5) -> AsyncIterator[Delivery]:
+    async def running(
+        self, wanted: Workspace, draw: Callable[[], float] = lambda: 0.5
+    ) -> AsyncIterator[Delivery]:
         """Run the delivery while the block runs; leaving it is a graceful stop."""
         delivery, stop = self.delivery(wanted, draw), asyncio.Event()
         task = asyncio.create_task(delivery.run(stop))

@@ -17,17 +17,34 @@ from hypothesis import strategies as st
 from destinations.kit.classify import classify
 from destinations.kit.registry import TABLES, find, types
 from headwater.event import EVENT_TYPES
-from headwater.plugin import Delivered, DestinationConfig, Misconfigured, Partial, Reject, Request, Response, Retry
+from headwater.plugin import (
+    Delivered,
+    DestinationConfig,
+    Misconfigured,
+    Partial,
+    Reject,
+    Request,
+    Response,
+    Retry,
+)
 
 MARK = "s3cr3t-mark"
 DOCS = Path(__file__).parents[3] / "docs"
 SAMPLES: dict[str, dict[str, Any]] = {
-    "webhook": {"url": "https://example.com/in", "secret": MARK, "headers": {"authorization": f"Bearer {MARK}"}},
+    "webhook": {
+        "url": "https://example.com/in",
+        "secret": MARK,
+        "headers": {"authorization": f"Bearer {MARK}"},
+    },
 }
 
 _text = st.text(max_size=20)
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | _text,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
     max_leaves=8,
 )
@@ -94,7 +111,10 @@ def test_no_secret_is_shown(name: str, caplog: pytest.LogCaptureFixture) -> None
 
 
 @pytest.mark.parametrize("name", http_types())
-@given(status=st.integers(100, 599), body=st.binary(max_size=60) | st.just(b'{"results":[1,{"status":"x"},{"status":500}]}'))
+@given(
+    status=st.integers(100, 599),
+    body=st.binary(max_size=60) | st.just(b'{"results":[1,{"status":"x"},{"status":500}]}'),
+)
 def test_every_answer_has_an_outcome(name: str, status: int, body: bytes) -> None:
     """Classifying is total: any status, any body."""
     outcome = (find(name).classify or classify)(Response(status, {}, body))

@@ -67,7 +67,11 @@ def test_the_integrations_object_decides_as_segment_does(integrations: Any, hook
 )
 def test_consent_needs_every_category(consent: Any, delivered: bool) -> None:
     """No consent object flows, empty preferences do not, all mapped categories must be true; unmapped destinations take all."""
-    event: Any = {"type": "track", "sourceId": "web", "context": {"consent": consent} if consent is not None else {}}
+    event: Any = {
+        "type": "track",
+        "sourceId": "web",
+        "context": {"consent": consent} if consent is not None else {},
+    }
     assert (selection("mine", HOOK, ["web"], None, ("a", "b"))(event) is None) is delivered
     assert selection("mine", HOOK, ["web"])(event) is None
 
@@ -97,7 +101,9 @@ def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | No
 
 
 @given(st.integers(1, 10_000), st.floats(0, 0.999), st.one_of(st.none(), st.floats(0, 80_000)))
-def test_the_delay_is_jittered_capped_and_never_below_what_was_asked(attempts: int, draw: float, after: float | None) -> None:
+def test_the_delay_is_jittered_capped_and_never_below_what_was_asked(
+    attempts: int, draw: float, after: float | None
+) -> None:
     """Full jitter below the cap; Retry-After is a lower bound and exceeded by a tenth at most."""
     delay = delay_s(attempts, 5, 3600, draw, after)
     assert 0 <= delay <= max(3600, (after or 0) * 1.1)

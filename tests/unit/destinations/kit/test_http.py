@@ -38,6 +38,7 @@ class Rebinding(GuardedBackend):
         self.answers = list(answers)
 
     async def resolve(self, host: str, port: int) -> list[str]:
+        """The next answer."""
         return self.answers.pop(0)
 
 
@@ -95,7 +96,12 @@ async def test_a_large_answer_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [Request("POST", "http://[::1"), Request("POST", "ftp://example.com/"), Request("P ST", "http://x.invalid/")]
+    "request_",
+    [
+        Request("POST", "http://[::1"),
+        Request("POST", "ftp://example.com/"),
+        Request("P ST", "http://x.invalid/"),
+    ],
 )
 async def test_a_request_that_cannot_be_sent_is_no_exception(request_: Request) -> None:
     """Broken URLs, schemes and methods from a mapping are outcomes."""

@@ -104,7 +104,9 @@ async def test_a_journey_tells_every_state_with_attempts_and_answers() -> None:
     assert [j.state for j in await deliveries_of(rig.log, "m9", [NAME, "other"])] == ["waiting", "waiting"]
 
 
-@pytest.mark.parametrize("folder", ["short", "long" * 30], ids=["short path", "path beyond the kernel's limit"])
+@pytest.mark.parametrize(
+    "folder", ["short", "long" * 30], ids=["short path", "path beyond the kernel's limit"]
+)
 async def test_the_control_socket_answers_status_and_settles_letters(tmp_path: Path, folder: str) -> None:
     """Another process asks through the socket; a refusal carries its reason; without a process it is said so."""
     rig, data = Rig(), DataDir(tmp_path / folder)

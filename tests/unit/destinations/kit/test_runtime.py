@@ -44,7 +44,9 @@ class Process:
     async def running(self) -> AsyncIterator[None]:
         """Run until the block ends."""
         stop = asyncio.Event()
-        task = asyncio.create_task(runtime.run(self.live, self.log, self.data, SystemClock(), stop, None, "127.0.0.1"))
+        task = asyncio.create_task(
+            runtime.run(self.live, self.log, self.data, SystemClock(), stop, None, "127.0.0.1")
+        )
         try:
             while not (self.data.run / control.SOCKET).exists():
                 await self.log.wait(["never"], 0.01)
@@ -88,7 +90,11 @@ async def test_a_reload_starts_stops_and_restarts_only_what_changed(tmp_path: Pa
         await publish(process.log, [event(n) for n in range(20)])
         async with process.running():
             await process.until(lambda c: c == {"one": 20, "two": 20})
-            changed = {"one": {"url": first.url}, "two": {"url": third.url}, "new": {"url": third.url, "batch": False}}
+            changed: dict[str, dict[str, Any]] = {
+                "one": {"url": first.url},
+                "two": {"url": third.url},
+                "new": {"url": third.url, "batch": False},
+            }
             process.live.replace(_workspace(changed))
             await process.until(lambda c: c.get("new") == 20)
             await publish(process.log, [event(20)])
