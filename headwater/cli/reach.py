@@ -26,9 +26,9 @@ def running(data: DataDir) -> files.Up:
 
 
 def workspace_file(data: DataDir, given: str | None) -> Path:
-    """The file given, else that of what runs on the folder, else the default one."""
-    if given is None and (up := files.read_up(data)) and up.workspace:
-        return Path(up.workspace)
+    """The file given, else the one the folder runs or last ran with, else the default one."""
+    if given is None and (known := configuration.remembered(data)):
+        return known
     return configuration.find(data, given)
 
 

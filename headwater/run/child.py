@@ -88,6 +88,8 @@ def _load(settings: StageSettings) -> Loaded:
     file = Path(settings.workspace)
     data = settings.data
     loaded = configuration.read_or_last_good(file, data) if settings.supervised else configuration.read(file)
+    if not settings.supervised:
+        configuration.remember(file, data)
     known = loaded.workspace.destinations
     if settings.only is not None and settings.only not in known:
         listed = ", ".join(known) or "none"

@@ -65,6 +65,20 @@ def _copy(data: DataDir) -> Path:
     return data.run / "last-good.yaml"
 
 
+def remember(file: Path, data: DataDir) -> None:
+    """Write down which workspace this folder runs with, for commands that look at it when nothing runs any more."""
+    replace(data.run / "workspace", os.fsencode(file.absolute()))
+
+
+def remembered(data: DataDir) -> Path | None:
+    """The workspace this folder last ran with, if that file is still there."""
+    try:
+        file = Path(os.fsdecode((data.run / "workspace").read_bytes()))
+    except OSError:
+        return None
+    return file if file.exists() else None
+
+
 def narrow(workspace: Workspace, only: str | None) -> Workspace:
     """The workspace with one destination alone (None: as it is)."""
     if only is None:

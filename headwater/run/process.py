@@ -110,7 +110,8 @@ class Child:
                 self._process.send_signal(number)
 
     async def stop(self, seconds: float) -> bool:
-        """Ask the child to leave; kill it after `seconds`. Whether it left by itself, with code 0."""
+        """Ask the child to leave; kill it after `seconds`. Whether it left by itself, with nothing to complain about."""
+        starting = not self.ready.is_set()
         self._stopping.set()
         self.signal(signal.SIGTERM)
         try:
@@ -120,6 +121,8 @@ class Child:
             logger.error("the %s did not leave within %.0f s; killing it", self.stage, seconds)  # noqa: TRY400
             self.signal(signal.SIGKILL)
             await self._gone.wait()
+        if starting and self._code == -signal.SIGTERM:  # it had no handler yet, and nothing in flight
+            return True
         if self._code:
             logger.error("the %s %s while leaving", self.stage, _ended(self._code))
         return self._code == 0

@@ -74,6 +74,7 @@ def up(options: UpOptions, command_line: CommandLine = command) -> int:
         wait_for_orphans(data)
         files.clean(data)
         configuration.keep(loaded, data)
+        configuration.remember(loaded.file, data)
         listening = listen(options.host, options.port, "--port")
         with listening:
             clickhouse = None

@@ -183,6 +183,34 @@ def test_children_leave_when_the_supervisor_is_killed_and_a_new_up_works(tmp_pat
         running.kill()
 
 
+def test_stages_run_one_by_one_in_the_foreground(tmp_path: Path) -> None:
+    """The same code without a supervisor; `up` refuses the folder meanwhile; SIGTERM ends each with 0."""
+    running = Running(tmp_path, WORKSPACE)
+    started = []
+    try:
+        for arguments in (("collector", "--port", str(running.port)), ("processor",)):
+            command = [*running.command(*arguments), "--workspace", str(running.file)]
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            started.append(process)
+            assert process.stderr is not None
+            assert json.loads(process.stderr.readline())["message"] == "ready"
+        assert track(running, "by-hand") == (200, {"success": True})
+        eventually(lambda: processed(running) == 1, what="the event is processed")
+        refused = running.run("up", "--port", "0", "--workspace", str(running.file), check=False)
+        assert refused.returncode == 4
+        assert f"a `headwater collector` runs on {running.dir} with pid {started[0].pid}" in refused.stderr
+        unknown = running.run("destination", "nothing", "--workspace", str(running.file), check=False)
+        assert unknown.returncode == 2
+        assert "no destination 'nothing'; destinations: none" in unknown.stderr
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate(timeout=10)
+
+
 def test_without_a_workspace_up_writes_one_and_says_where(tmp_path: Path) -> None:
     """The first `headwater up` needs nothing; SIGINT ends it as SIGTERM does; stdout holds one line."""
     running = Running(tmp_path, "")
