@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 from headwater.log.protocol import TopicPartition
 from headwater.log.sqlite_file import OFFSET_BITS, OFFSET_MASK, row_id
 from headwater.log.sqlite_reader import Need
-from headwater.log.sqlite_writer import Sheet
+from headwater.log.sqlite_sheet import Sheet
 from headwater.log.topics import (
     ACCEPTED,
     RETRY_PREFIX,

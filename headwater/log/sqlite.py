@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from headwater.clock import Clock
-from headwater.errors import LogError
+from headwater.errors import LogError, LogUnavailable
 from headwater.log import sqlite_jobs
 from headwater.log.groups import Group, Member
 from headwater.log.lock import FileLock
@@ -38,7 +38,8 @@ from headwater.log.protocol import (
 from headwater.log.retention import DAY_S, Policy, Trimmed, floor_of, trim
 from headwater.log.signals import Signals
 from headwater.log.sqlite_reader import Reader
-from headwater.log.sqlite_writer import Committer, Sheet
+from headwater.log.sqlite_sheet import Sheet
+from headwater.log.sqlite_writer import Committer
 from headwater.log.topics import Writer, group_writer, spec_of
 from headwater.paths import DataDir
 
@@ -242,9 +243,14 @@ class SqliteLog:
         return await self._reading(partial(self._reader(tp).lag, position, tp, compacted=compacted))
 
     async def _open_writer(self, name: Writer, stack: contextlib.AsyncExitStack) -> None:
-        self._data.make()
         lock = FileLock(self._path(name).with_suffix(".lock"), name)
-        lock.acquire()
+        try:
+            self._data.make()
+            lock.acquire()
+        except OSError as error:
+            raise LogUnavailable(
+                f"{self._data.root}: cannot be written: {error}; run as its owner"
+            ) from error
         stack.callback(lock.release)
         bell = Bell(self._bells(name))
         stack.callback(bell.close)

@@ -158,6 +158,19 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def concerns_the_file(error: Exception) -> bool:
+    """Whether SQLite could not use the file (full, broken, locked, damaged), as opposed to one statement being wrong."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
+def refusal(path: Path, error: sqlite3.Error, advice: str) -> Corrupt | LogUnavailable:
+    """What a caller is told when SQLite cannot use the file."""
+    name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return Corrupt(f"{path}: {error} ({name}); restore it from a backup")
+    return LogUnavailable(f"{path}: {error} ({name}); {advice} and try again")
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

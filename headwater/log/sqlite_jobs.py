@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from headwater.log.protocol import TopicPartition
-from headwater.log.sqlite_writer import Sheet
+from headwater.log.sqlite_sheet import Sheet
 
 
 def claim(group: str, tp: TopicPartition, sheet: Sheet) -> int:

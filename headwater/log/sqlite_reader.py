@@ -17,8 +17,7 @@ from headwater.errors import OffsetOutOfRange
 from headwater.log.keyed import keyed_record
 from headwater.log.pack import unpack
 from headwater.log.protocol import Batch, Bounds, Lag, Position, Record, TopicPartition
-from headwater.log.sqlite_file import OFFSET_MASK, open_for_reading, row_id
-from headwater.log.sqlite_writer import unavailable
+from headwater.log.sqlite_file import OFFSET_MASK, open_for_reading, refusal, row_id
 
 CACHE_BYTES = 32 << 20  # of unpacked rows
 _ROW = "SELECT id, count, events_before, first_ms, body FROM batches"
@@ -161,7 +160,7 @@ class Reader:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise unavailable(self.path, error) from error
+            raise refusal(self.path, error, "see that the disk can be read") from error
 
     def _plain(self, connection: sqlite3.Connection, extent: Extent, offset: int) -> Iterator[Record]:
         for row in _rows(connection, extent, offset):

@@ -1,8 +1,4 @@
-"""The writer of one log file: a thread that commits, in one sync, everything that queued up during the last one.
-
-`Sheet` is one SQL transaction in the making: jobs write on it, rows are packed when it is closed. `Committer` owns the
-thread, the queue and the answers.
-"""
+"""The writer of one log file: a thread that commits, in one sync, everything that queued up during the last one."""
 
 from __future__ import annotations
 
@@ -11,36 +7,22 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from headwater.clock import Clock
-from headwater.errors import Corrupt, HeadwaterError, LogUnavailable
-from headwater.log.keyed import KeyedRow, keyed_row
-from headwater.log.pack import pack
-from headwater.log.protocol import Position, Record, TopicPartition
-from headwater.log.sqlite_file import open_for_writing, row_id
+from headwater.errors import HeadwaterError, LogUnavailable
+from headwater.log.protocol import TopicPartition
+from headwater.log.sqlite_file import concerns_the_file, open_for_writing, refusal
+from headwater.log.sqlite_sheet import Head, Sheet
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-ROW_BYTES = 1 << 20  # of values in one row: a reader unpacks whole rows
-ROW_RECORDS = 4096
 CHECKPOINT_BYTES = 4 << 20  # of packed rows between checkpoints
 WAL_PAGES = 32_768  # past 128 MB of log, wait for readers so that it can start over
-
-
-class Head(Struct):
-    """Where a partition's next record goes."""
-
-    part: int
-    end: int
-    events: int
 
 
 @dataclass(slots=True)
@@ -51,138 +33,6 @@ class Job(Generic[T]):
     size: int
     future: asyncio.Future[T]
     topics: frozenset[str]
-
-
-class Sheet:
-    """One SQL transaction: appended records are gathered per partition and packed when it is closed."""
-
-    def __init__(
-        self, connection: sqlite3.Connection, heads: dict[TopicPartition, Head], now_ms: int
-    ) -> None:
-        self.connection, self.now_ms = connection, now_ms
-        self._heads = heads
-        self._plain: dict[TopicPartition, list[Record]] = {}
-        self._keyed: dict[TopicPartition, list[Record]] = {}
-        self.written_bytes = 0
-        self._free_pages = 0
-
-    def execute(self, statement: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Run a statement inside the transaction."""
-        self._begin()
-        return self.connection.execute(statement, values).fetchall()
-
-    def append(self, tp: TopicPartition, records: Iterable[Record], *, compacted: bool = False) -> int:
-        """Add records to a partition; the offset after them."""
-        rows = (self._keyed if compacted else self._plain).setdefault(tp, [])
-        rows.extend(records)
-        return self._head(tp).end + len(rows)
-
-    def advance(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
-        """Store a group's positions."""
-        self._begin()
-        self.connection.executemany(
-            "INSERT INTO positions (grp, topic, partition, offset, metadata) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET offset = excluded.offset, metadata = excluded.metadata",
-            [(group, *tp, *position) for tp, position in positions.items()],
-        )
-
-    def epoch(self, group: str, tp: TopicPartition) -> int:
-        """The newest claim's epoch; 0 where there is none."""
-        rows = self.connection.execute(
-            "SELECT epoch FROM claims WHERE grp = ? AND topic = ? AND partition = ?", (group, *tp)
-        ).fetchall()
-        return cast("int", rows[0][0]) if rows else 0
-
-    def give_back(self, pages: int) -> None:
-        """After the commit, return so many free pages to the disk (the next checkpoint shortens the file)."""
-        self._free_pages += pages
-        self.written_bytes += CHECKPOINT_BYTES
-
-    def close(self) -> None:
-        """Pack what was gathered and commit."""
-        rows = [row for tp, records in self._plain.items() for row in self._pack(tp, records)]
-        keyed = [row for tp, records in self._keyed.items() for row in self._key(tp, records)]
-        # One statement for the usual commit: each statement lets go of the interpreter lock, and a busy event loop may
-        # take its time to hand it back.
-        if len(rows) > 1 or keyed:
-            self._begin()
-        for start in range(0, len(rows), 64):
-            some = rows[start : start + 64]
-            places = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(some))
-            self.connection.execute(
-                f"INSERT INTO batches (id, count, events, events_before, first_ms, last_ms, body) VALUES {places}",
-                [value for row in some for value in row],
-            )
-        if keyed:
-            self._store_keyed(keyed)
-        if self.connection.in_transaction:
-            self.connection.execute("COMMIT")
-        if self._free_pages:
-            # By itself: the module steps a statement without columns only once, except in a script.
-            self.connection.executescript(f"PRAGMA incremental_vacuum({self._free_pages})")
-
-    def _begin(self) -> None:
-        if not self.connection.in_transaction:
-            self.connection.execute("BEGIN IMMEDIATE")
-
-    def _head(self, tp: TopicPartition) -> Head:
-        if (head := self._heads.get(tp)) is None:
-            self.execute("INSERT OR IGNORE INTO partitions (topic, partition) VALUES (?, ?)", tp)
-            rows = self.execute(
-                "SELECT id, end, events FROM partitions WHERE topic = ? AND partition = ?", tp
-            )
-            head = self._heads[tp] = Head(*cast("tuple[int, int, int]", rows[0]))
-        return head
-
-    def _stamped(self, head: Head, records: Sequence[Record]) -> list[Record]:
-        return [
-            replace(record, offset=head.end + index, timestamp=record.timestamp or self.now_ms)
-            for index, record in enumerate(records)
-        ]
-
-    def _pack(self, tp: TopicPartition, records: Sequence[Record]) -> list[tuple[object, ...]]:
-        head, rows = self._head(tp), list[tuple[object, ...]]()
-        for chunk in chunks(records):
-            place = row_id(head.part, head.end)
-            stamps = [record.timestamp or self.now_ms for record in chunk]
-            events = sum(record.events for record in chunk)
-            body = pack(chunk, stamps, place)
-            rows.append((place, len(chunk), events, head.events, stamps[0], max(stamps), body))
-            head.end += len(chunk)
-            head.events += events
-            self.written_bytes += len(body)
-        return rows
-
-    def _key(self, tp: TopicPartition, records: Sequence[Record]) -> list[KeyedRow]:
-        head = self._head(tp)
-        last = {record.key: record for record in self._stamped(head, records)}
-        head.end += len(records)
-        head.events += sum(record.events for record in records)
-        self.written_bytes += sum(len(record.value or b"") for record in last.values())
-        return [keyed_row(head.part, record) for record in last.values()]
-
-    def _store_keyed(self, rows: Sequence[KeyedRow]) -> None:
-        self.connection.executemany(
-            "INSERT OR REPLACE INTO keyed (id, part, key, value, events, ms, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
-        self.connection.executemany(
-            "UPDATE partitions SET end = ?, events = ? WHERE id = ?",
-            [(head.end, head.events, head.part) for head in map(self._head, self._keyed)],
-        )
-
-
-def chunks(records: Sequence[Record]) -> list[Sequence[Record]]:
-    """Records in rows of at most ROW_RECORDS and about ROW_BYTES, at least one in each."""
-    found: list[Sequence[Record]] = []
-    start = size = 0
-    for index, record in enumerate(records):
-        held = len(record.value or b"")
-        if index > start and (size + held > ROW_BYTES or index - start >= ROW_RECORDS):
-            found.append(records[start:index])
-            start, size = index, 0
-        size += held
-    return [*found, records[start:]]
 
 
 @dataclass(slots=True)
@@ -264,15 +114,16 @@ class Committer:
     def _write(self, jobs: list[Job[object]]) -> None:
         try:
             answers = self._commit(jobs)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - told to the callers
             self._roll_back()
-            failure = unavailable(self.path, error)
-            self._loop_do(self._answer, [(job, failure) for job in jobs])
-        except Exception as error:  # noqa: BLE001 - one job's mistake is that job's alone: try the others by themselves
-            self._roll_back()
-            if len(jobs) == 1:
+            if concerns_the_file(error):
+                failure = refusal(
+                    self.path, cast("sqlite3.Error", error), "nothing was acknowledged, free disk space"
+                )
+                self._loop_do(self._answer, [(job, failure) for job in jobs])
+            elif len(jobs) == 1:
                 self._loop_do(self._answer, [(jobs[0], error)])
-            else:
+            else:  # one job's mistake is that job's alone: try each by itself
                 for job in jobs:
                     self._write([job])
         else:
@@ -328,13 +179,3 @@ class Committer:
                 self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
         except sqlite3.Error as error:
             _log.warning("%s: checkpoint failed, it will be tried again: %s", self.path, error)
-
-
-def unavailable(path: Path, error: sqlite3.Error) -> Exception:
-    """What a caller is told when SQLite refuses."""
-    name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return Corrupt(f"{path}: {error} ({name}); restore it from a backup")
-    return LogUnavailable(
-        f"{path}: {error} ({name}); nothing was acknowledged, free disk space and it goes on by itself"
-    )

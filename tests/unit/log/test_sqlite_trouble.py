@@ -14,7 +14,8 @@ from headwater.clock import ManualClock
 from headwater.errors import AlreadyRunning, Corrupt, LogError, LogUnavailable
 from headwater.log.protocol import Entry, Position, Record, TopicPartition
 from headwater.log.sqlite import WRITERS, SqliteLog
-from headwater.log.sqlite_writer import Committer, Sheet
+from headwater.log.sqlite_sheet import Sheet
+from headwater.log.sqlite_writer import Committer
 from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP, PROFILES
 from headwater.paths import DataDir
 from tests.contracts.log.harness import read_all, values
