@@ -21,6 +21,7 @@ from headwater import codec, limits, timestamps
 from headwater.event import Accepted, Channel, OptionalRaw
 
 BATCH_LIMIT = limits.BATCH_BYTES + limits.BATCH_SLACK_BYTES
+_FEW = 5  # more events than this have together more brackets than one may have, so each is looked at anyway
 SHARED_LIMIT = 16 << 20  # the envelope's context is repeated beside each event; that product is bounded too
 
 
@@ -102,7 +103,7 @@ def _decode(text: bytes, *, batch: bool) -> Envelope | str:
             return "body_too_large"
         if nesting.too_deep(bytes(context or b"")) or nesting.too_deep(bytes(integrations or b"")):
             return "invalid_json"
-    deep = nesting.brackets(text) - len(found.batch) > limits.JSON_DEPTH
+    deep = len(found.batch) > _FEW or nesting.brackets(text) - len(found.batch) > limits.JSON_DEPTH
     key = found.write_key if found.write_key is not None else _key_of_first(found.batch)
     return Envelope(found.batch, key, found.sent_at, context, integrations, deep)
 

@@ -78,10 +78,12 @@ class Collector:
     async def _elsewhere(
         self, scope: Scope, receive: Receive, send: Send, begin: float, origin: bytes | None
     ) -> None:
-        """FastAPI's routes: paths lose their trailing slash, answers get their CORS headers."""
+        """FastAPI's routes: paths lose their trailing slash, HEAD is a GET, answers get their CORS headers."""
         path = scope["path"]
         if len(path) > 1 and path.endswith("/"):
             scope = {**scope, "path": path[:-1], "raw_path": path[:-1].encode()}
+        if scope["method"] == "HEAD":  # the server leaves the body out by itself
+            scope = {**scope, "method": "GET"}
         status = 500
         cors = self._ingest.view.cors.headers(origin)
 

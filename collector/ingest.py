@@ -55,12 +55,12 @@ class Refused(Exception):
 
 
 class Asked(NamedTuple):
-    """A request; `direct` tells that its body may hold `context.direct`."""
+    """A request."""
 
     route: Route
     scope: Scope
     headers: Headers
-    direct: bool
+    body: bytes
 
 
 class Ingest:
@@ -96,7 +96,7 @@ class Ingest:
                 return refusal(envelope)
             query = auth.query_key(scope["query_string"]) if scope["query_string"] else None
             key = auth.write_key(key, envelope.write_key, query)
-            asked = Asked(route, scope, headers, direct=b'"direct"' in body)
+            asked = Asked(route, scope, headers, body)
             return await self._take(asked, envelope, key, ticket)
         except Refused as refused:
             return refused.reply()
@@ -117,7 +117,7 @@ class Ingest:
                 self.tally.refused(UNKNOWN, envelope)
                 return
             key = auth.write_key(None, envelope.write_key, None)
-            await self._take(Asked(route, scope, headers, direct=True), envelope, key, ticket)
+            await self._take(Asked(route, scope, headers, body), envelope, key, ticket)
         except Refused as refused:
             self.tally.refused(UNKNOWN, refused.code)
         finally:
@@ -189,7 +189,7 @@ class Ingest:
         now_ms = self.clock.now_ms()
         client_side = asked.route.client_side or owner.channel != "server"
         ip = agent = None
-        if client_side or asked.direct:
+        if client_side or b'"direct"' in asked.body:
             ip, agent = self._client(asked.scope), _agent(asked.headers)
         call = Call(owner.source_id, owner.channel, asked.route.type, now_ms, client_side, ip, agent)
         accepted, rejected = accept.accept(envelope, call, ids.new_message_id)

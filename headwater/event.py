@@ -28,7 +28,7 @@ else:
     OptionalRaw = Raw  # msgspec decodes `Raw | None` as "only null"; a plain Raw with the default None does what is meant
 
 
-class Accepted(Struct, rename="camel", omit_defaults=True, kw_only=True):
+class Accepted(Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
     """One accepted event: what the server knows, and the body as the client sent it.
 
     Ids are already checked and coerced to strings; the four timestamps are ISO-8601 UTC with milliseconds.

@@ -84,7 +84,7 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
     web.add_api_route(
         "/health",
         health,
-        methods=["GET", "HEAD"],
+        methods=["GET"],
         summary="Is the process alive",
         tags=["operation"],
         responses={200: ok},
@@ -93,7 +93,7 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
     web.add_api_route(
         "/ready",
         ready,
-        methods=["GET", "HEAD"],
+        methods=["GET"],
         summary="Can events be taken",
         tags=["operation"],
         responses={200: ok, 503: no},

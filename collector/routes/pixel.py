@@ -77,7 +77,7 @@ def _declare_one(web: FastAPI, ingest: Ingest, route: Route) -> None:
     web.add_api_route(
         route.path,
         picture,
-        methods=["GET", "HEAD"],
+        methods=["GET"],
         summary=f"{route.summary}, as an image",
         tags=["pixel"],
         response_class=Response,

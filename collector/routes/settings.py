@@ -66,7 +66,7 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
         web.add_api_route(
             path,
             settings,
-            methods=["GET", "HEAD"],
+            methods=["GET"],
             summary="Settings of a browser or mobile SDK",
             tags=["sdk"],
             responses={200: ok, **answers(404)},

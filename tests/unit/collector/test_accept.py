@@ -30,7 +30,26 @@ JSON = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.sampled_from(
-    ["type", "event", "userId", "anonymousId", "groupId", "previousId", "messageId", "timestamp", "sentAt", "originalTimestamp", "name", "category", "properties", "traits", "context", "integrations", "writeKey", "email"]
+    [
+        "type",
+        "event",
+        "userId",
+        "anonymousId",
+        "groupId",
+        "previousId",
+        "messageId",
+        "timestamp",
+        "sentAt",
+        "originalTimestamp",
+        "name",
+        "category",
+        "properties",
+        "traits",
+        "context",
+        "integrations",
+        "writeKey",
+        "email",
+    ]
 )
 ITEMS = st.dictionaries(FIELDS, JSON | st.sampled_from(sorted(EVENT_TYPES)), max_size=10) | JSON
 
