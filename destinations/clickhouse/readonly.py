@@ -36,8 +36,10 @@ _SETTING = re.compile(r"[a-z][a-z0-9_]{0,100}", re.ASCII)
 class Limits:
     """What one query and all of them together may take. Bytes and seconds."""
 
-    concurrent: int = 4
-    waiting: int = 16
+    concurrent: int = (
+        2  # more would take the loader's processor time on a small machine; a dashboard's panels wait
+    )
+    waiting: int = 32
     wait_s: float = 10.0
     memory: int = 512 << 20
     seconds: int = 60

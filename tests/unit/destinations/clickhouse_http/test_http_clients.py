@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import statistics
 import subprocess
+import time
 
 import clickhouse_connect
 import lz4.frame  # type: ignore[import-untyped]
@@ -195,6 +197,16 @@ def test_what_is_not_offered_says_so(clickhouse: Running) -> None:
     """External tables are refused with what to do instead."""
     answer = clickhouse.http.post("/", params={"query": "SELECT 1"}, files={"t": b"1"})
     assert (answer.status_code, answer.headers["x-clickhouse-exception-code"]) == (501, "48")
+
+
+def test_small_answers_do_not_wait_for_acknowledgements(clickhouse: Running) -> None:
+    """Answers leave at once: with Nagle's algorithm on, each would take 40 ms."""
+    took = []
+    for _ in range(15):
+        start = time.perf_counter()
+        assert clickhouse.http.get("/ping").text == "Ok.\n"
+        took.append(time.perf_counter() - start)
+    assert statistics.median(took) < 0.03
 
 
 def test_a_port_in_use_is_a_clear_error(clickhouse: Running) -> None:
