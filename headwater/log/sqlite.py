@@ -302,7 +302,8 @@ class SqliteLog:
         try:
             return await self._reading(self._readers[name].version)
         except LogError as error:
-            _log.warning("%s.db cannot be read, trying again: %s", name, error)
+            if self._versions.get(name) != -1:  # once, not every second
+                _log.warning("%s.db cannot be read, trying again: %s", name, error)
             return -1
 
     async def _retain(self) -> None:

@@ -19,7 +19,7 @@ from tests.contracts.log.harness import read_all
 from tests.support.power_cut import Trace, recording
 
 IN, OUT, ROWS = TopicPartition(ACCEPTED, 0), TopicPartition(PROCESSED, 0), TopicPartition(PROFILES, 0)
-CUTS = 80
+CUTS = 50
 
 
 def payload(n: int) -> bytes:

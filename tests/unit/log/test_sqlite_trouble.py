@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import sqlite3
 import threading
 from pathlib import Path
@@ -58,6 +59,22 @@ async def test_a_full_disk_refuses_writes_and_the_log_works_again_when_there_is_
         again.append(*OUT, [Record(b"fine")])
         await again.commit()
         assert values(await read_all(log, OUT)) == [b"fine"]
+
+
+async def test_a_write_the_system_refuses_is_told_and_survived(data: DataDir, clock: ManualClock) -> None:
+    """The operating system itself says no (a file-size limit, as a quota would), then yes again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with SqliteLog(data, clock, writers=["collector"]) as log:
+        await log.append([Entry(*IN, Record(b"before"))])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 17, hard))
+        try:
+            with pytest.raises(LogUnavailable, match=r"SQLITE_(IOERR|FULL)"):
+                await log.append([Entry(*IN, Record(os.urandom(1 << 18)))])
+            await log.append([Entry(*IN, Record(b"small ones still fit"))])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        await log.append([Entry(*IN, Record(b"after"))])
+        assert values(await read_all(log, IN)) == [b"before", b"small ones still fit", b"after"]
 
 
 async def test_a_full_queue_refuses_at_once_and_drains(data: DataDir, clock: ManualClock) -> None:
