@@ -44,8 +44,11 @@ _library_decoder = msgspec.json.Decoder(_FromLibrary)
 
 def fact_time(event: Event) -> int:
     """When the event happened, in ms since 1970, and no later than when it arrived."""
-    received = event.received_ms
-    return min(event.time_ms, received) if received else event.time_ms
+    if (
+        event.received_at and event.received_at < event.timestamp
+    ):  # both are written by us, so text order is time order
+        return event.received_ms
+    return event.time_ms
 
 
 def cause(event: Event) -> Cause:

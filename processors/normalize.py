@@ -152,10 +152,10 @@ def _fill_context(event: Event, accepted: Accepted, own: Raw) -> None:
     view = _address_decoder.decode(context)
     if view.ip is msgspec.UNSET and accepted.ip is not None:
         view.ip = accepted.ip
-        context = append(context, "ip", _encode(accepted.ip))
+        context = append(context, b'"ip"', _encode(accepted.ip))
     if view.user_agent is msgspec.UNSET and accepted.user_agent is not None:
         view.user_agent = accepted.user_agent
-        context = append(context, "userAgent", _encode(accepted.user_agent))
+        context = append(context, b'"userAgent"', _encode(accepted.user_agent))
     event.context = Raw(context)
     traits = None if view.traits is _ABSENT else view.traits
     event.view = ContextView(
@@ -166,11 +166,10 @@ def _fill_context(event: Event, accepted: Accepted, own: Raw) -> None:
     )
 
 
-def append(raw: bytes, key: str, value: bytes) -> bytes:
-    """The object `raw` with one more key, which the caller knows to be absent."""
+def append(raw: bytes, key: bytes, value: bytes) -> bytes:
+    """The object `raw` with one more key (as JSON), which the caller knows to be absent."""
     head = raw.rstrip()[:-1].rstrip()
-    comma = b"" if head == b"{" else b","
-    return b"%b%b%b:%b}" % (head, comma, _encode(key), value)
+    return b"%b%b%b:%b}" % (head, b"," if len(head) > 1 else b"", key, value)
 
 
 def _fill_bodies(event: Event, accepted: Accepted, body: _Body) -> None:
