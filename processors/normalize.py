@@ -56,13 +56,11 @@ class _Body(Struct, rename="camel", forbid_unknown_fields=True):
     project_id: Raw = _ABSENT
 
 
-class _Address(Struct, rename="camel"):
-    """The parts of a context that the request may fill."""
+class _View(ContextView):
+    """The view that processors share, telling "said nothing" from an explicit null."""
 
     ip: Any = msgspec.UNSET
     user_agent: Any = msgspec.UNSET
-    group_id: Any = None
-    traits: Raw = _ABSENT
 
 
 class _Title(Struct):
@@ -76,7 +74,7 @@ _STRIPPED = frozenset(_WIRE) - {"_metadata"}
 
 _body_decoder = msgspec.json.Decoder(_Body)
 _dict_decoder = msgspec.json.Decoder(dict[str, Raw])
-_address_decoder = msgspec.json.Decoder(_Address)
+_view_decoder = msgspec.json.Decoder(_View)
 _title_decoder = msgspec.json.Decoder(_Title)
 _encode = msgspec.json.Encoder().encode
 
@@ -149,21 +147,17 @@ def _fill_context(event: Event, accepted: Accepted, own: Raw) -> None:
         context = EMPTY_OBJECT
     if accepted.batch_context is not None:
         context = merge_raw(bytes(accepted.batch_context), context)
-    view = _address_decoder.decode(context)
-    if view.ip is msgspec.UNSET and accepted.ip is not None:
+    view = _view_decoder.decode(context)
+    if view.ip is msgspec.UNSET:
         view.ip = accepted.ip
-        context = append(context, b'"ip"', _encode(accepted.ip))
-    if view.user_agent is msgspec.UNSET and accepted.user_agent is not None:
+        if accepted.ip is not None:
+            context = append(context, b'"ip"', _encode(accepted.ip))
+    if view.user_agent is msgspec.UNSET:
         view.user_agent = accepted.user_agent
-        context = append(context, b'"userAgent"', _encode(accepted.user_agent))
+        if accepted.user_agent is not None:
+            context = append(context, b'"userAgent"', _encode(accepted.user_agent))
     event.context = Raw(context)
-    traits = None if view.traits is _ABSENT else view.traits
-    event.view = ContextView(
-        ip=None if view.ip is msgspec.UNSET else view.ip,
-        user_agent=None if view.user_agent is msgspec.UNSET else view.user_agent,
-        group_id=view.group_id,
-        traits=traits,
-    )
+    event.view = view
 
 
 def append(raw: bytes, key: bytes, value: bytes) -> bytes:
