@@ -55,11 +55,11 @@ class Delivery:
         self.name, self.configured = name, configured
         self.group = DESTINATION_GROUP_PREFIX + name
         self.books: Books | None = None  # there once it runs
-        self.gate = Gate(name, configured.policy, clock, idle_s)
+        self._redactor = Redactor(secrets_of(configured.config))
+        self.gate = Gate(name, configured.policy, clock, idle_s, self._redactor)
         self._select, self._log, self._clock = select, log, clock
         self._client = client or HttpClient(configured.policy.concurrency, configured.policy.timeout_s)
         self._sender = Sender(name, configured, self._client, self.gate, clock)
-        self._redactor = Redactor(secrets_of(configured.config))
         self._draw, self._idle_s = draw, idle_s
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -154,7 +154,7 @@ class Delivery:
         found: dict[str, Any] = {"destination": self.name, "state": state}
         if breaker.state != "closed":
             wait = max(0.0, breaker.until_s - self._clock.monotonic())
-            found |= {"reason": self._redactor.text(breaker.reason), "nextProbeSeconds": round(wait, 1)}
+            found |= {"reason": breaker.reason, "nextProbeSeconds": round(wait, 1)}
         return found
 
 

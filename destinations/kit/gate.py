@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from destinations.kit.breaker import Breaker
 from destinations.kit.rate import Bucket
+from destinations.kit.redact import Redactor
 from destinations.kit.settings import Policy
 from headwater.clock import Clock
 from headwater.metrics import DESTINATION_PAUSED
@@ -30,10 +31,10 @@ class Pass:
 class Gate:
     """Lets batches and requests through one by one, and learns from every answer."""
 
-    def __init__(self, name: str, policy: Policy, clock: Clock, idle_s: float) -> None:
+    def __init__(self, name: str, policy: Policy, clock: Clock, idle_s: float, redactor: Redactor) -> None:
         rules = policy.breaker
         self.breaker = Breaker(rules.failures, rules.probe_s, rules.probe_cap_s, rules.pause_s)
-        self._name, self._clock, self._idle_s = name, clock, idle_s
+        self._name, self._clock, self._idle_s, self._redactor = name, clock, idle_s, redactor
         self._bucket = Bucket(policy.rate, clock.monotonic())
         self._slots = asyncio.Semaphore(policy.concurrency)
         self._changed = asyncio.Event()
@@ -67,9 +68,9 @@ class Gate:
         """Learn from the outcome of one request (`status` 0 where there was no answer)."""
         now, before = self._clock.monotonic(), self.breaker.state
         if isinstance(outcome, Misconfigured):
-            self.breaker.misconfigured(now, f"{outcome.field}: {outcome.detail}")
+            self.breaker.misconfigured(now, self._redactor.text(f"{outcome.field}: {outcome.detail}"))
         elif isinstance(outcome, Retry) and status != 429:
-            self.breaker.failed(now, outcome.reason)
+            self.breaker.failed(now, self._redactor.text(outcome.reason))
         else:
             self.breaker.succeeded()
         if isinstance(outcome, Retry) and (status == 429 or outcome.after_s):

@@ -7,9 +7,11 @@ engine is loaded.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from headwater.clock import Clock
+from headwater.errors import AlreadyRunning, HeadwaterError
 from headwater.log.protocol import Log
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
@@ -18,6 +20,8 @@ from headwater.workspace.model import Destination, Workspace
 if TYPE_CHECKING:
     from destinations.clickhouse.engine import Engine
     from destinations.clickhouse.http import Server
+
+logger = logging.getLogger(__name__)
 
 
 class Tables:
@@ -41,14 +45,22 @@ class Tables:
             view.replace(workspace)
 
     async def prepare(self) -> None:
-        """Open the engine and its interface if the workspace needs them. Raises AlreadyRunning: the port is in use."""
+        """Open the engine and its interface if the workspace needs them. Raises AlreadyRunning: the port is in use.
+
+        Any other failure is left to the destination's own supervision: the other destinations must not wait for it.
+        """
         for destination in self._live.current.destinations.values():
             if (
                 destination.enabled
                 and destination.type == "clickhouse"
                 and not destination.options.get("url")
             ):
-                await self._embedded()
+                try:
+                    await self._embedded()
+                except AlreadyRunning:
+                    raise
+                except (HeadwaterError, ImportError) as error:
+                    logger.error("the ClickHouse engine does not start yet: %s", error)  # noqa: TRY400
                 return
 
     async def run(self, name: str, destination: Destination, stop: asyncio.Event) -> None:

@@ -77,6 +77,19 @@ async def test_a_dead_letter_shows_request_and_response_without_secrets() -> Non
     assert (response["status"], response["body"]) == (404, "[redacted]")
 
 
+async def test_no_secret_reaches_logs_or_status(caplog: pytest.LogCaptureFixture) -> None:
+    """A receiver that echoes the credentials in its refusal: the pause is logged and shown without them."""
+    rig, secret = Rig(), "tok-5ecret/1"
+    await publish(rig.log, [event(0)])
+    async with Receiver(rule=lambda got: Answer(401, got.headers["x-key"].encode())) as receiver:
+        async with rig.running(workspace(receiver.url, headers={"x-key": secret})) as delivery:
+            while delivery.status()["state"] != "paused":
+                await rig.log.wait(["never"], 0.005)
+            assert delivery.status()["reason"] == "credentials: HTTP 401: [redacted]"
+    assert "is paused" in caplog.text
+    assert secret not in caplog.text
+
+
 async def test_a_journey_tells_every_state_with_attempts_and_answers() -> None:
     """Delivered, filtered, retried, dead, discarded and waiting events are told apart by messageId."""
     rig = Rig()

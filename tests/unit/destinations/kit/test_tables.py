@@ -36,7 +36,11 @@ def _free_port() -> int:
 
 async def test_the_process_loads_answers_sql_and_survives_a_reload(tmp_path: Path) -> None:
     """Events become rows that the interface answers for; a reload keeps the loader; stopping closes everything."""
-    log, live, data = MemoryLog(), LiveWorkspace(Workspace.model_validate(WAREHOUSE)), DataDir(tmp_path).make()
+    log, live, data = (
+        MemoryLog(),
+        LiveWorkspace(Workspace.model_validate(WAREHOUSE)),
+        DataDir(tmp_path).make(),
+    )
     port, stop = _free_port(), asyncio.Event()
     await publish(log, [event(n) for n in range(50)])
     task = asyncio.create_task(runtime.run(live, log, data, SystemClock(), stop, port, "127.0.0.1"))
@@ -65,7 +69,9 @@ async def _loaded(log: MemoryLog, task: asyncio.Task[None], count: int) -> None:
 
 async def _count(port: int) -> int:
     async with httpx2.AsyncClient(trust_env=False) as client:
-        answer = await client.get(f"http://127.0.0.1:{port}/", params={"query": "SELECT count() FROM headwater.events"})
+        answer = await client.get(
+            f"http://127.0.0.1:{port}/", params={"query": "SELECT count() FROM headwater.events"}
+        )
     assert answer.status_code == 200, answer.text
     return int(answer.text)
 
