@@ -14,8 +14,7 @@ from tests.contracts.log.harness import IMPLEMENTATIONS, Harness
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
     """Opens, kills and reopens the implementation under test."""
-    made: Harness = IMPLEMENTATIONS[request.param](tmp_path)
-    return made
+    return IMPLEMENTATIONS[request.param](tmp_path)
 
 
 @pytest.fixture

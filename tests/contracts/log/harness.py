@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -90,7 +91,7 @@ class SqliteHarness:
             self.log = None
 
 
-IMPLEMENTATIONS = {"memory": MemoryHarness, "sqlite": SqliteHarness}
+IMPLEMENTATIONS: dict[str, Callable[[Path], Harness]] = {"memory": MemoryHarness, "sqlite": SqliteHarness}
 
 
 async def read_all(

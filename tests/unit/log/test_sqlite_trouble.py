@@ -17,7 +17,7 @@ from headwater.log.protocol import Entry, Position, Record, TopicPartition
 from headwater.log.sqlite import WRITERS, SqliteLog
 from headwater.log.sqlite_sheet import Sheet
 from headwater.log.sqlite_writer import Committer
-from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP, PROFILES
+from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP, PROFILES, Writer
 from headwater.paths import DataDir
 from tests.contracts.log.harness import read_all, values
 
@@ -36,8 +36,9 @@ async def test_a_full_disk_refuses_writes_and_the_log_works_again_when_there_is_
     async with SqliteLog(data, clock, writers=WRITERS) as log:
         await log.append([Entry(*IN, Record(b"before"))])
         owner = await log.claim(PROCESSOR_GROUP, IN)
-        for name in ("collector", "processor"):
-            limit_pages(log._open[name], 1)
+        limited = [log._open["collector"], log._open["processor"]]
+        for committer in limited:
+            limit_pages(committer, 1)
         large = os.urandom(1 << 17)
         results = await asyncio.gather(
             *(log.append([Entry(*IN, Record(large))]) for _ in range(5)), return_exceptions=True
@@ -49,8 +50,8 @@ async def test_a_full_disk_refuses_writes_and_the_log_works_again_when_there_is_
         transaction.advance(IN, Position(1))
         with pytest.raises(LogUnavailable, match="SQLITE_FULL"):
             await transaction.commit()
-        for name in ("collector", "processor"):
-            limit_pages(log._open[name], 1 << 30)
+        for committer in limited:
+            limit_pages(committer, 1 << 30)
         await log.append([Entry(*IN, Record(b"after"))])
         assert values(await read_all(log, IN)) == [b"before", b"after"]
         assert await read_all(log, OUT) == []
@@ -191,7 +192,9 @@ async def test_another_number_of_partitions_is_refused_once_there_are_events(
 
 
 @pytest.mark.parametrize("writers", [(), ("collector",)], ids=["reader", "writer"])
-async def test_a_newer_schema_is_refused(data: DataDir, clock: ManualClock, writers: tuple[str, ...]) -> None:
+async def test_a_newer_schema_is_refused(
+    data: DataDir, clock: ManualClock, writers: tuple[Writer, ...]
+) -> None:
     """The message names both versions and the next step."""
     async with SqliteLog(data, clock, writers=["collector"]):
         pass
