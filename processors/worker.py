@@ -24,7 +24,7 @@ from headwater.workspace.live import LiveWorkspace
 from processors.build import build
 from processors.partition import Partition, Resources
 
-POLL_BYTES = 2 << 20
+POLL_BYTES = 4 << 20
 IDLE_S = 5.0  # how long to wait for events before looking at timers
 BUSY_S = 0.02  # the same while a commit is under way, whose failure must be noticed
 LAG_S = 5.0  # how often the lag is measured

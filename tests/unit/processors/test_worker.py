@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater import metrics
 from headwater.clock import SystemClock
 from headwater.errors import SchemaMismatch
 from headwater.log.protocol import Batch, TopicPartition
@@ -374,3 +375,33 @@ async def test_a_state_of_another_version_stops_the_stage_with_what_to_type(tmp_
     with pytest.raises(SchemaMismatch, match="rm -r"):
         await one.run(consumer)
     await consumer.close()
+
+
+async def test_metrics_count_what_was_committed() -> None:
+    """Counters move with the totals, by source and type or reason."""
+    before = _counted()
+    rig = Rig()
+    await rig.accept([accepted(1, "a"), accepted(2, "a"), accepted(3, "b", name=POISON)])
+    await rig.finish()
+    assert [after - then for after, then in zip(_counted(), before, strict=True)] == [1, 1, 1]
+
+
+def _counted() -> list[float]:
+    return [
+        metrics.PROCESSED_EVENTS.labels("web", "track")._value.get(),
+        metrics.DROPPED_EVENTS.labels("web", "duplicate")._value.get(),
+        metrics.DROPPED_EVENTS.labels("web", "processor_error")._value.get(),
+    ]
+
+
+async def test_bot_verdicts_are_counted_in_the_totals() -> None:
+    """By source, class and action; an event with a crawler's agent is flagged, not lost."""
+    rig = Rig()
+    crawler = accepted(1, "a")
+    crawler.user_agent = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+    await rig.accept([crawler])
+    await rig.finish()
+    (totals,) = (await rig.totals()).values()
+    assert [sum(actions.values()) for actions in totals.bots["web"].values()] == [1]
+    (event,) = await rig.lines(PROCESSED)
+    assert "bot" in event["context"]  # type: ignore[operator]
