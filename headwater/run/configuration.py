@@ -6,12 +6,13 @@ the text of the last valid one in run/, and a supervised stage falls back to it.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from pathlib import Path
 
 from headwater import logs
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, Problem
 from headwater.paths import WORKSPACE_FILE, DataDir
 from headwater.run.files import replace
 from headwater.workspace.load import Loaded, load, loads
@@ -92,6 +93,16 @@ def embedded_clickhouse(workspace: Workspace) -> bool:
         d.type == "clickhouse" and d.enabled and not d.options.get("url")
         for d in workspace.destinations.values()
     )
+
+
+def require_engine(loaded: Loaded) -> None:
+    """Raises ConfigError where a destination needs the engine inside Headwater and it is not installed."""
+    if embedded_clickhouse(loaded.workspace) and importlib.util.find_spec("chdb") is None:
+        message = (
+            "a clickhouse destination without a url uses the engine inside Headwater, which is not installed; "
+            "type: pip install 'headwater[local]', or give the destination the url of a server"
+        )
+        raise ConfigError([Problem(message, str(loaded.file))])
 
 
 def metrics_folder(data: DataDir) -> None:

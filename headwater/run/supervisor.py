@@ -71,6 +71,7 @@ def up(options: UpOptions, command_line: CommandLine = command) -> int:
     lock = files.acquire(files.up_lock(data), f"Headwater on {data.root}", files.Holder(os.getpid()))
     try:
         loaded = _workspace(options)
+        configuration.require_engine(loaded)
         wait_for_orphans(data)
         files.clean(data)
         configuration.keep(loaded, data)
