@@ -69,7 +69,7 @@ def target_of(config: Config) -> Target:
     return Target(config.database, config.cluster or "", DURABLE)
 
 
-def build(
+def build(  # noqa: PLR0917 - the parts that the runtime gives every loader, in its order
     name: str, config: Config, live: LiveWorkspace, log: Log, data: DataDir, clock: Clock, engine: Engine
 ) -> Loader:
     """The loader of one destination; `engine` stays the caller's."""
@@ -79,7 +79,7 @@ def build(
 class Loader:
     """One ClickHouse destination of the workspace; run once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - see build
         self,
         name: str,
         config: Config,
@@ -128,7 +128,6 @@ class Loader:
             try:
                 await self._prepare_database()
                 await session.run(stop)
-                return
             except Stopped:
                 return
             except (LogError, EngineError) as error:
@@ -298,7 +297,9 @@ class Session:
             return await consumer.poll(max_bytes=POLL_BYTES, timeout=self._patience())
         except OffsetOutOfRange as gap:
             tp = TopicPartition(gap.topic, gap.partition)
-            logger.error("destination %s: %s; it goes on at %d", self._loader.name, gap, gap.begin)
+            logger.error(  # noqa: TRY400 - the message says all
+                "destination %s: %s; it goes on at %d", self._loader.name, gap, gap.begin
+            )
             await self._flush([True, False])
             self._next[tp] = gap.begin
             consumer.seek(tp, gap.begin)

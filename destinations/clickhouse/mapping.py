@@ -157,11 +157,28 @@ def _text_of(raw: Raw) -> str:
     return str(bytes(raw), "utf-8", "replace")
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
+def _minute(prefix: str) -> int | None:
+    return timestamps.parse(f"{prefix}00.000Z")
+
+
 def moment(text: str | None) -> int | None:
     """Milliseconds since 1970, years kept within 1900-2299; None where the text is no time."""
     if text is None:
         return None
+    if (
+        len(text) == 24
+        and text[19] == "."
+        and text[23] == "Z"
+        and text[17:19].isdigit()
+        and text[20:23].isdigit()
+    ):
+        minute, second = (
+            _minute(text[:17]),
+            int(text[17:19]),
+        )  # the collector's own spelling: four times an event
+        if minute is not None and second < 60:
+            return minute + second * 1000 + int(text[20:23])
     ms = timestamps.parse(text)
     if ms is not None:
         return ms

@@ -31,7 +31,8 @@ def migrate(engine: Engine, target: Target, clock: Clock) -> list[Migration]:
     for migration in fresh:
         for statement in render(migration.template, target):
             engine.command(statement)
+        applied_at = literal(iso(clock.now_ms())[:-1])
         engine.command(
-            f"INSERT INTO {table} VALUES ({migration.number}, {literal(migration.name)}, {literal(iso(clock.now_ms())[:-1])})"
+            f"INSERT INTO {table} VALUES ({migration.number}, {literal(migration.name)}, {applied_at})"
         )
     return fresh

@@ -1,4 +1,4 @@
-"""A stretch of one log partition, and what becomes of it: rows, events not meant for us, events that cannot be saved. Pure."""
+"""A stretch of one log partition and what becomes of it: rows, filtered events, dead letters. Pure."""
 
 from __future__ import annotations
 

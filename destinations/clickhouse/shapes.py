@@ -85,7 +85,7 @@ class Shapes:
         if shape is not None:
             return Flat(shape, tuple(value.values()), value)
         if key not in self._by_types:
-            self._by_types[key] = shape = self._plain(key)  # type: ignore[arg-type]
+            self._by_types[key] = shape = self._plain(key)
             if shape is not None:
                 return Flat(shape, tuple(value.values()), value)
         return self._nested(value)

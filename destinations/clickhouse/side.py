@@ -41,8 +41,8 @@ DROPPED = lots.side(
         "message_id",
         "received_at",
         "body",
-    )
-    + _PLACE,
+        *_PLACE,
+    ),
 )
 DELIVERIES = lots.side(
     "delivery_attempts", ("destination", "attempted_at", "outcome", "events", "detail", "body", *_PLACE)

@@ -1,4 +1,4 @@
-"""Keeps the views in step with the catalog: facts are stored with the events they came from, views follow in the background."""
+"""Keeps the views in step with the catalog: facts are stored with their events, views follow in the background."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Views:
             f"SELECT source_id, type, event, origin, path, kind FROM {self._database}.view_columns FINAL "
             "ORDER BY first_seen, kind = 'array', kind = 'string', kind = 'bool', path"
         )
-        facts = [Fact(*row[:4], tuple(row[4]), row[5]) for row in rows]
+        facts = [Fact(row[0], row[1], row[2], row[3], tuple(row[4]), row[5]) for row in rows]
         made = self._engine.query(
             f"SELECT view_database, view_name, fingerprint FROM {self._database}.view_versions FINAL"
         )
@@ -80,7 +80,7 @@ class Views:
                 self._ensure(view.database)
                 self._engine.command(view.sql)
             except EngineError as error:
-                logger.error("view %s.%s cannot be made: %s", view.database, view.name, str(error)[:500])
+                logger.warning("view %s.%s cannot be made: %s", view.database, view.name, str(error)[:500])
                 continue
             self._made[view.database, view.name] = view.fingerprint
             made.append(view)

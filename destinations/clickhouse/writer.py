@@ -23,7 +23,6 @@ JSON_TYPE = "JSON(max_dynamic_paths=512)"
 MAX_SHAPES = 256  # of one block; the rest, rare ones, go as text
 MAX_PATHS = 700  # of one block; more would cost more in headers than the text costs to parse
 _TIMES = frozenset(column.name for column in TYPED if column.kind in ("time", "ntime"))
-_TIME_CELLS = tuple(index for index, column in enumerate(TYPED) if column.name in _TIMES)
 _NAMES = tuple(column.name for column in TYPED)
 
 # What makes the engine's text parser keep values as they are: no dates guessed from strings, a key with a dot stays a key.
@@ -119,11 +118,9 @@ def _add(json_column: native.JsonColumn, flats: Sequence[Flat]) -> None:
 
 
 def _line(row: Row) -> bytes:
-    cells = dict(zip(_NAMES, row.cells, strict=True))
-    for index in _TIME_CELLS:
-        ms = row.cells[index]
-        if ms is not None:
-            cells[_NAMES[index]] = timestamps.iso(ms)
+    cells = {name: cell for name, cell in zip(_NAMES, row.cells, strict=True) if cell is not None}
+    for name in _TIMES.intersection(cells):
+        cells[name] = timestamps.iso(cells[name])
     cells["properties"], cells["traits"] = row.properties.value, row.traits.value
     try:
         return orjson.dumps(cells)

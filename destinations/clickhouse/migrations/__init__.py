@@ -75,10 +75,10 @@ def bookkeeping(target: Target) -> list[str]:
     """What must exist before the first migration: the database and the list of what was applied."""
     engine = _engine("Replacing", "applied_at", replicated=bool(target.cluster))
     database = quote(target.database)
-    return [
-        f"CREATE DATABASE IF NOT EXISTS {database} {target.on_cluster}",
+    table = (
         f"CREATE TABLE IF NOT EXISTS {database}.schema_migrations {target.on_cluster} ("
         "number UInt32 COMMENT 'number of the migration', name String COMMENT 'its name', "
         "applied_at DateTime64(3, 'UTC') COMMENT 'when it was applied') "
-        f"ENGINE = {engine} ORDER BY number COMMENT 'Changes of the schema that were applied.'",
-    ]
+        f"ENGINE = {engine} ORDER BY number COMMENT 'Changes of the schema that were applied.'"
+    )
+    return [f"CREATE DATABASE IF NOT EXISTS {database} {target.on_cluster}", table]

@@ -80,7 +80,7 @@ async def main(folder: Path, point: str) -> None:
         await task
     rows = engine.query("SELECT message_id FROM headwater.events")
     (totals,) = engine.query("SELECT count(), uniqExact(message_id) FROM headwater.events")
-    print(json.dumps({"ids": sorted(row[0] for row in rows), "totals": totals}))  # noqa: T201
+    print(json.dumps({"ids": sorted(row[0] for row in rows), "totals": totals}))
     engine.close()
 
 

@@ -50,16 +50,26 @@ def event(message_id: str, **fields: Any) -> bytes:
     return json.dumps({**common, **fields}).encode()
 
 
-def entry(*lines: bytes, topic: str = topics.PROCESSED, partition: int = 0, key: bytes | None = None) -> Entry:
+def entry(
+    *lines: bytes, topic: str = topics.PROCESSED, partition: int = 0, key: bytes | None = None
+) -> Entry:
     """One record of those lines."""
     return Entry(topic, partition, Record(b"\n".join(lines), key=key, events=len(lines)))
 
 
 @asynccontextmanager
-async def loading(engine: Engine, log: MemoryLog, live: LiveWorkspace | None = None, **config: Any) -> AsyncIterator[loader.Loader]:
+async def loading(
+    engine: Engine, log: MemoryLog, live: LiveWorkspace | None = None, **config: Any
+) -> AsyncIterator[loader.Loader]:
     """A loader that runs until the block ends."""
     made = loader.build(
-        "warehouse", Config(**{**FAST, **config}), live or workspace(), log, DataDir(Path("unused")), SystemClock(), engine
+        "warehouse",
+        Config(**{**FAST, **config}),
+        live or workspace(),
+        log,
+        DataDir(Path("unused")),
+        SystemClock(),
+        engine,
     )
     stop = asyncio.Event()
     task = asyncio.create_task(made.run(stop))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from destinations.clickhouse.engine import ClickHouse, Client, EngineError
 from destinations.kit.books import all_totals
@@ -15,7 +16,6 @@ from headwater import profile
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Position, TopicPartition
-from msgspec import Raw
 from tests.unit.destinations.clickhouse.loading import (
     GROUP,
     PROCESSED,
@@ -41,7 +41,9 @@ class Flaky:
         self._engine, self._plan, self._refuse = engine, list(plan), refuse
         self.inserts = 0
 
-    def insert_block(self, table: Table, columns: Sequence[str], data: bytes, fmt: str, settings: Mapping[str, str]) -> None:
+    def insert_block(
+        self, table: Table, columns: Sequence[str], data: bytes, fmt: str, settings: Mapping[str, str]
+    ) -> None:
         """Insert, or fail."""
         if not table.endswith("`events`"):
             self._engine.insert_block(table, columns, data, fmt, settings)
@@ -78,7 +80,9 @@ class Flaky:
 @pytest.fixture
 def clean(engine: ClickHouse) -> ClickHouse:
     """The engine with empty tables."""
-    for (name,) in engine.query("SELECT name FROM system.tables WHERE database = 'headwater' AND engine LIKE '%MergeTree' AND name != 'schema_migrations'"):
+    for (name,) in engine.query(
+        "SELECT name FROM system.tables WHERE database = 'headwater' AND engine LIKE '%MergeTree' AND name != 'schema_migrations'"
+    ):
         engine.command(f"TRUNCATE TABLE headwater.{name}")
     return engine
 
@@ -130,12 +134,18 @@ async def test_failing_inserts_leave_each_row_once(clean: ClickHouse, plan: list
 async def test_a_refused_row_costs_no_neighbour(clean: ClickHouse) -> None:
     """The engine refuses one row: it goes to the dead letters with the reason, the others are loaded."""
     log = MemoryLog()
-    await log.append([entry(*(event(f"m{n}", properties={"x": "poison"} if n == 5 else {}) for n in range(9)))])
+    await log.append(
+        [entry(*(event(f"m{n}", properties={"x": "poison"} if n == 5 else {}) for n in range(9)))]
+    )
     async with loading(Flaky(clean, refuse=b"poison"), log):
         await loaded(log)
     assert base_rows(clean) == sorted(f"m{n}" for n in range(9) if n != 5)
-    letters = [decode_dead(r.value or b"") for r in (await log.read(TopicPartition("dead.warehouse", 0), 0)).records]
-    assert [(one.code, json.loads(bytes(one.event))["messageId"]) for one in letters if isinstance(one, Dead)] == [("CLICKHOUSE_27", "m5")]
+    letters = [
+        decode_dead(r.value or b"") for r in (await log.read(TopicPartition("dead.warehouse", 0), 0)).records
+    ]
+    assert [
+        (one.code, json.loads(bytes(one.event))["messageId"]) for one in letters if isinstance(one, Dead)
+    ] == [("CLICKHOUSE_27", "m5")]
     totals = (await all_totals(log))["warehouse"]
     assert (totals.read, totals.delivered, totals.dead) == (9, 8, 1)
 
@@ -178,10 +188,14 @@ async def test_a_token_noted_for_lost_rows_does_not_lose_them(clean: ClickHouse)
     await log.append([entry(event("m1"))])
 
     class Forgetful(Flaky):
-        def insert_block(self, table: Table, columns: Sequence[str], data: bytes, fmt: str, settings: Mapping[str, str]) -> None:
+        def insert_block(
+            self, table: Table, columns: Sequence[str], data: bytes, fmt: str, settings: Mapping[str, str]
+        ) -> None:
             super().insert_block(table, columns, data, fmt, settings)
             if table.endswith("`events`") and self.inserts == 1:
-                self.command("ALTER TABLE headwater.events DROP PARTITION ID '202401'")  # the rows vanish, the token stays
+                self.command(
+                    "ALTER TABLE headwater.events DROP PARTITION ID '202401'"
+                )  # the rows vanish, the token stays
                 raise EngineError("killed", 0)
 
     async with loading(Forgetful(clean), log):
@@ -207,7 +221,9 @@ async def test_a_log_made_anew_is_loaded_beside_the_old_rows(clean: ClickHouse) 
 
 @pytest.mark.parametrize("operation", ["transaction", "commit"])
 @pytest.mark.parametrize("written", [False, True])
-async def test_a_failing_log_loses_and_doubles_nothing(clean: ClickHouse, operation: Any, written: bool) -> None:
+async def test_a_failing_log_loses_and_doubles_nothing(
+    clean: ClickHouse, operation: Any, written: bool
+) -> None:
     """Intents and commits that fail, or whose answer is lost, end in the same rows."""
     log = MemoryLog()
     log.faults.fail(operation, times=2, written=written)
@@ -220,7 +236,11 @@ async def test_a_failing_log_loses_and_doubles_nothing(clean: ClickHouse, operat
 async def test_history_of_many_years_fits_one_flush(clean: ClickHouse) -> None:
     """A batch of two hundred months is split by partition; the engine would refuse it whole."""
     log = MemoryLog()
-    lines = [event(f"m{y}-{m}", timestamp=f"{y}-{m:02d}-15T00:00:00.000Z") for y in range(2005, 2022) for m in range(1, 13)]
+    lines = [
+        event(f"m{y}-{m}", timestamp=f"{y}-{m:02d}-15T00:00:00.000Z")
+        for y in range(2005, 2022)
+        for m in range(1, 13)
+    ]
     await log.append([entry(*lines)])
     async with loading(clean, log):
         await loaded(log)
@@ -254,13 +274,18 @@ async def test_filter_and_unconnected_sources_are_counted(clean: ClickHouse) -> 
     async with loading(clean, log, workspace(filter='event = "Order Completed"')):
         await loaded(log)
     assert base_rows(clean) == ["m1"]
-    assert (await all_totals(log))["warehouse"].filtered == {"FILTERED_BY_RULES": 1, "SOURCE_NOT_CONNECTED": 1}
+    assert (await all_totals(log))["warehouse"].filtered == {
+        "FILTERED_BY_RULES": 1,
+        "SOURCE_NOT_CONNECTED": 1,
+    }
 
 
 def _profiles() -> list[tuple[str, bytes | None]]:
     cause = profile.Cause("m1", "identify", 5)
     rows: list[profile.Row] = [
-        profile.User("u1", {"email": (Raw(b'"a@b.test"'), 5), "gone": (Raw(b"null"), 5)}, first_seen=1, last_seen=5),
+        profile.User(
+            "u1", {"email": (Raw(b'"a@b.test"'), 5), "gone": (Raw(b"null"), 5)}, first_seen=1, last_seen=5
+        ),
         profile.Account("g1", {"name": (Raw(b'"Acme"'), 5)}, first_seen=1, last_seen=5),
         profile.Membership("g1", "u1", joined_at=5, confirmed_at=5, cause=cause),
         profile.Identity("a1", "u1", 5, cause),
@@ -272,20 +297,44 @@ def _profiles() -> list[tuple[str, bytes | None]]:
 async def test_profiles_drops_and_deliveries_have_their_tables(clean: ClickHouse) -> None:
     """People, accounts, memberships, identities, drops and deliveries can be queried, newest state only."""
     log = MemoryLog()
-    dropped = json.dumps({"reason": "duplicate", "processor": "dedupe", "droppedAt": TIME_TEXT, "event": json.loads(event("d1"))})
-    await log.append([entry(value or b"", topic=topics.PROFILES, key=key.encode()) for key, value in _profiles()])
+    dropped = json.dumps(
+        {
+            "reason": "duplicate",
+            "processor": "dedupe",
+            "droppedAt": TIME_TEXT,
+            "event": json.loads(event("d1")),
+        }
+    )
+    await log.append(
+        [entry(value or b"", topic=topics.PROFILES, key=key.encode()) for key, value in _profiles()]
+    )
     newer = profile.User("u1", {"email": (Raw(b'"new@b.test"'), 9)}, first_seen=1, last_seen=9)
     await log.append([entry(profile.encode(newer), topic=topics.PROFILES, key=b"user:u1")])
     await log.append([entry(dropped.encode(), topic=topics.DROPPED), entry(event("m1"))])
     async with loading(clean, log) as loader:
         await until(lambda: len(clean.query("SELECT * FROM headwater.deliveries")) == 1)
-        await until(lambda: not loader.views.dirty and bool(clean.query("SELECT 1 FROM system.columns WHERE database = 'headwater' AND table = 'users' AND name = 'email'")))
+        await until(
+            lambda: (
+                not loader.views.dirty
+                and bool(
+                    clean.query(
+                        "SELECT 1 FROM system.columns WHERE database = 'headwater' AND table = 'users' AND name = 'email'"
+                    )
+                )
+            )
+        )
     assert clean.query("SELECT id, email FROM headwater.users") == [["u1", "new@b.test"]]
     assert clean.query("SELECT id, name FROM headwater.accounts") == [["g1", "Acme"]]
-    assert clean.query("SELECT group_id, user_id, removed_at FROM headwater.memberships") == [["g1", "u1", None]]
+    assert clean.query("SELECT group_id, user_id, removed_at FROM headwater.memberships") == [
+        ["g1", "u1", None]
+    ]
     assert clean.query("SELECT anonymous_id, user_id FROM headwater.identities") == [["a1", "u1"]]
-    assert clean.query("SELECT id, reason, event_text FROM headwater.dropped") == [["d1", "duplicate", "Order Completed"]]
-    assert clean.query("SELECT destination, outcome, events FROM headwater.deliveries") == [["warehouse", "delivered", 1]]
+    assert clean.query("SELECT id, reason, event_text FROM headwater.dropped") == [
+        ["d1", "duplicate", "Order Completed"]
+    ]
+    assert clean.query("SELECT destination, outcome, events FROM headwater.deliveries") == [
+        ["warehouse", "delivered", 1]
+    ]
 
 
 async def test_loading_its_own_deliveries_comes_to_rest(clean: ClickHouse) -> None:
@@ -298,7 +347,9 @@ async def test_loading_its_own_deliveries_comes_to_rest(clean: ClickHouse) -> No
         assert (await log.bounds(TopicPartition(topics.DELIVERIES, 0))).end <= 2
 
 
-async def test_retention_that_overtook_the_loader_is_loud_and_not_the_end(clean: ClickHouse, caplog: pytest.LogCaptureFixture) -> None:
+async def test_retention_that_overtook_the_loader_is_loud_and_not_the_end(
+    clean: ClickHouse, caplog: pytest.LogCaptureFixture
+) -> None:
     """What retention removed is reported; what is left is loaded."""
     log = MemoryLog()
     await log.append([entry(event("lost")), entry(event("kept"))])

@@ -33,7 +33,12 @@ def test_snake_is_segments_algorithm(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("注册", "注册"), ("Привет Мир", "привет_мир"), ("101 Account Update", "_101_account_update"), ("٣ items", "items")],
+    [
+        ("注册", "注册"),
+        ("Привет Мир", "привет_мир"),
+        ("101 Account Update", "_101_account_update"),
+        ("٣ items", "items"),
+    ],
 )
 def test_slug_keeps_unicode_where_nothing_else_is_left(name: str, expected: str) -> None:
     """Names without ASCII keep their letters; a leading digit gets an underscore."""
@@ -84,7 +89,10 @@ def test_quoting_ends_where_it_should(text: str) -> None:
         assert not escaped
 
 
-@given(st.lists(st.text(max_size=3), min_size=1, max_size=3), st.lists(st.text(max_size=3), min_size=1, max_size=3))
+@given(
+    st.lists(st.text(max_size=3), min_size=1, max_size=3),
+    st.lists(st.text(max_size=3), min_size=1, max_size=3),
+)
 def test_json_paths_of_different_keys_differ(one: list[str], other: list[str]) -> None:
     """A dot inside a key never looks like a step down, unless a key spells the escape itself."""
     if not any("%2E" in part or "%" in part for part in (*one, *other)):

@@ -25,7 +25,9 @@ SCALAR = (
 )
 KEY = st.text(max_size=4) | st.sampled_from(["a", "b", "total", "plan", "a.b", "", "%2E", "`", "'"])
 VALUE = st.recursive(
-    SCALAR | st.none() | st.integers(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=3), max_leaves=6
+    SCALAR | st.none() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=3),
+    max_leaves=6,
 )
 OBJECT = st.dictionaries(KEY, VALUE, max_size=5)
 EVENT = st.fixed_dictionaries(
@@ -37,7 +39,9 @@ EVENT = st.fixed_dictionaries(
         "anonymousId": st.text(max_size=5),
         "flags": st.lists(st.text(max_size=4), max_size=2),
         "context": st.fixed_dictionaries(
-            {}, optional={column.path[0]: VALUE for column in CONTEXT if len(column.path) == 1} | {"page": OBJECT}
+            {},
+            optional={column.path[0]: VALUE for column in CONTEXT if len(column.path) == 1}
+            | {"page": OBJECT},
         ),
     },
 )
@@ -51,14 +55,20 @@ EVERYTHING = (
 def tables(engine: ClickHouse) -> ClickHouse:
     """Two copies of the event table, one for each writer."""
     for name in ("by_text", "by_columns"):
-        engine.command(f"CREATE TABLE headwater.{name} AS headwater.events ENGINE = MergeTree ORDER BY log_offset")
+        engine.command(
+            f"CREATE TABLE headwater.{name} AS headwater.events ENGINE = MergeTree ORDER BY log_offset"
+        )
     return engine
 
 
 def rows(events: list[dict[str, Any]]) -> list[Row]:
     """Rows of events that lack the fields which every event has."""
     mapper = Mapper()
-    common = {"sourceId": "web", "receivedAt": "2024-01-01T00:00:00.001Z", "timestamp": "2024-01-01T00:00:00.002Z"}
+    common = {
+        "sourceId": "web",
+        "receivedAt": "2024-01-01T00:00:00.001Z",
+        "timestamp": "2024-01-01T00:00:00.002Z",
+    }
     lines = [json.dumps({**common, "messageId": f"m{n}", **event}).encode() for n, event in enumerate(events)]
     return [mapper.row(line, Place(0, number, 0), 5) for number, line in enumerate(lines)]
 
@@ -73,13 +83,38 @@ def stored(engine: ClickHouse, table: str, payloads: list[writer.Payload]) -> li
     return engine.query(EVERYTHING.format(table))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(events=st.lists(EVENT, min_size=1, max_size=12))
-@example(events=[{"type": "track", "properties": p} for p in ({"a": 1}, {"a": 1.5}, {"a": "x"}, {"a": [1]}, {"a": True}, {})])
-@example(events=[{"type": "track", "properties": p} for p in ({"a": 2**63}, {"a": -(2**63) - 1}, {"a": 10**30}, {"a": 7})])
-@example(events=[{"type": "track", "properties": p} for p in ({"a.b": 1}, {"a": {"b": 1}}, {"a.b": 1, "a": {"b": 2}})])
-@example(events=[{"type": "track", "properties": {"a": [None, "x"], "b": [], "c": [1, "x"], "d": [{"e": 1}]}}])
-@example(events=[{"type": "track", "properties": {f"k{n}": n for n in range(900)}}, {"type": "track", "properties": {"a": 1}}])
+@example(
+    events=[
+        {"type": "track", "properties": p}
+        for p in ({"a": 1}, {"a": 1.5}, {"a": "x"}, {"a": [1]}, {"a": True}, {})
+    ]
+)
+@example(
+    events=[
+        {"type": "track", "properties": p}
+        for p in ({"a": 2**63}, {"a": -(2**63) - 1}, {"a": 10**30}, {"a": 7})
+    ]
+)
+@example(
+    events=[
+        {"type": "track", "properties": p} for p in ({"a.b": 1}, {"a": {"b": 1}}, {"a.b": 1, "a": {"b": 2}})
+    ]
+)
+@example(
+    events=[{"type": "track", "properties": {"a": [None, "x"], "b": [], "c": [1, "x"], "d": [{"e": 1}]}}]
+)
+@example(
+    events=[
+        {"type": "track", "properties": {f"k{n}": n for n in range(900)}},
+        {"type": "track", "properties": {"a": 1}},
+    ]
+)
 def test_columns_equal_text(tables: ClickHouse, events: list[dict[str, Any]]) -> None:
     """Both writers leave the same values of the same types, for any events."""
     made = rows(events)
@@ -91,14 +126,20 @@ def test_simple_events_go_as_columns(tables: ClickHouse) -> None:
     made = rows([{"type": "track", "properties": {"a": n, "b": str(n), "c": {"d": [n]}}} for n in range(50)])
     hard = rows([{"type": "track", "properties": {"products": [{"sku": "a"}]}}])
     payloads = writer.encode([*made, *hard])
-    assert [(payload.format, len(payload.rows)) for payload in payloads] == [("Native", 50), ("JSONEachRow", 1)]
+    assert [(payload.format, len(payload.rows)) for payload in payloads] == [
+        ("Native", 50),
+        ("JSONEachRow", 1),
+    ]
     assert len(stored(tables, "by_columns", payloads)) == 51
 
 
 def test_values_come_back_as_they_were(tables: ClickHouse) -> None:
     """Strings that look like dates or numbers stay strings, integers keep every digit."""
     value = {"date": "2024-01-01", "zip": "01234", "big": 2**63 - 1, "unsigned": 2**64 - 1, "nul": "a\x00b"}
-    for payloads in (writer.encode(rows([{"properties": value}])), [writer.text(rows([{"properties": value}]))]):
+    for payloads in (
+        writer.encode(rows([{"properties": value}])),
+        [writer.text(rows([{"properties": value}]))],
+    ):
         answer = stored(tables, "by_columns", payloads)
         assert json.loads(answer[0][-4]) == value
 
@@ -110,4 +151,3 @@ def test_rare_shapes_are_bounded(tables: ClickHouse) -> None:
     assert sum(len(payload.rows) for payload in payloads) == 1000
     assert len(payloads[0].rows) <= writer.MAX_SHAPES
     assert len(stored(tables, "by_columns", payloads)) == 1000
-
