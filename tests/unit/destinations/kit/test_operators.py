@@ -82,7 +82,8 @@ async def test_no_secret_reaches_logs_or_status(caplog: pytest.LogCaptureFixture
     rig, secret = Rig(), "tok-5ecret/1"
     await publish(rig.log, [event(0)])
     async with Receiver(rule=lambda got: Answer(401, got.headers["x-key"].encode())) as receiver:
-        async with rig.running(workspace(receiver.url, headers={"x-key": secret})) as delivery:
+        wanted = workspace(receiver.url, headers={"x-key": secret})
+        async with rig.running(wanted) as delivery:
             while delivery.status()["state"] != "paused":
                 await rig.log.wait(["never"], 0.005)
             assert delivery.status()["reason"] == "credentials: HTTP 401: [redacted]"
