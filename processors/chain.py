@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from headwater.errors import HeadwaterError
 from headwater.event import Accepted, Drop, Event
 
 Step = Callable[[Event], Event | Drop]
@@ -43,6 +44,8 @@ def run(steps: Sequence[Named], event: Event) -> Event | Dropped:
     for named in steps:
         try:
             result = named.step(event)
+        except HeadwaterError:
+            raise  # the state or the log failed, not the step: nothing may be decided without them
         except Exception as error:  # noqa: BLE001 - whatever a step raises, the events behind it go on
             return Dropped(event, named.name, Drop(PROCESSOR_ERROR, type(error).__name__), error)
         if type(result) is Drop:

@@ -18,7 +18,7 @@ import lmdb
 
 from headwater.errors import SchemaMismatch, StateError
 from headwater.log.protocol import TopicPartition
-from headwater.state.seen import Changes, DiskSeen, Txn
+from headwater.state.seen import Changes, DiskSeen, Txn, unreadable
 
 SCHEMA = b"1"
 FIRST_MAP_BYTES = 64 << 20
@@ -47,16 +47,22 @@ class LmdbTable:
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
-        value = self._state.reader().get(key, db=self._db)
+        try:
+            value = self._state.reader().get(key, db=self._db)
+        except lmdb.Error as error:
+            raise unreadable(self._state.folder, error) from error
         return None if value is None else bytes(value)
 
     def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys with the prefix, in order."""
-        cursor = self._state.reader().cursor(self._db)
-        found = cursor.set_range(prefix) if prefix else cursor.first()
-        while found and bytes(cursor.key()[: len(prefix)]) == prefix:
-            yield bytes(cursor.key()), bytes(cursor.value())
-            found = cursor.next()
+        try:
+            cursor = self._state.reader().cursor(self._db)
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            while found and bytes(cursor.key()[: len(prefix)]) == prefix:
+                yield bytes(cursor.key()), bytes(cursor.value())
+                found = cursor.next()
+        except lmdb.Error as error:
+            raise unreadable(self._state.folder, error) from error
 
 
 class LmdbState:
@@ -74,7 +80,7 @@ class LmdbState:
             self._meta = self._env.open_db(_META)
             self._check_schema()
             self._folded = self._env.open_db(_FOLDED)
-            self._seen = DiskSeen(self._env.open_db(_SEEN), self.reader)
+            self._seen = DiskSeen(self._env.open_db(_SEEN), self.reader, folder)
         except BaseException:
             self.close()
             raise
@@ -214,8 +220,17 @@ def discard(folder: Path, why: str) -> None:
 def open_state(folder: Path, log_id: str = "", *, sync: bool = True) -> LmdbState:
     """Open a partition's state, fresh where the folder is missing, damaged or folds another log.
 
-    `log_id` names the installation's log (empty: not known, not checked). Raises SchemaMismatch.
+    `log_id` names the installation's log (empty: not known, not checked). Raises SchemaMismatch or StateError.
     """
+    try:
+        return _open(folder, log_id, sync=sync)
+    except (lmdb.Error, OSError) as error:
+        raise StateError(
+            f"state folder {folder}: cannot be opened ({error}); check free disk space and permissions"
+        ) from error
+
+
+def _open(folder: Path, log_id: str, *, sync: bool) -> LmdbState:
     try:
         state = LmdbState(folder, sync=sync)
     except _DAMAGED as error:

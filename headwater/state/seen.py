@@ -12,9 +12,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from struct import Struct
 from typing import Any
 
+import lmdb
+
+from headwater.errors import StateError
 from headwater.state import runs as sorted_runs
 from headwater.state.protocol import FINGERPRINT_BYTES
 
@@ -64,8 +68,9 @@ class Changes:
 class DiskSeen:
     """The seen table of one state folder. `reader` gives the read transaction in force."""
 
-    def __init__(self, db: Database, reader: Callable[[], Txn]) -> None:
+    def __init__(self, db: Database, reader: Callable[[], Txn], folder: Path) -> None:
         self._db = db
+        self._folder = folder
         self._reader = reader
         self._shards = [Shard() for _ in range(SHARDS)]
         self._sequence = 0
@@ -85,9 +90,12 @@ class DiskSeen:
         shard = self._shards[fingerprint[0]]
         if not shard.runs:
             return False
-        if shard.filter is None:
-            shard.filter = self._fit(self._reader(), shard.runs)
-        return fingerprint in shard.filter and self._search(shard, fingerprint[1:], since_day)
+        try:
+            if shard.filter is None:
+                shard.filter = self._fit(self._reader(), shard.runs)
+            return fingerprint in shard.filter and self._search(shard, fingerprint[1:], since_day)
+        except lmdb.Error as error:
+            raise unreadable(self._folder, error) from error
 
     def _search(self, shard: Shard, entry: bytes, since_day: int) -> bool:
         txn = self._reader()
@@ -199,6 +207,14 @@ class DiskSeen:
         for run in mine:
             fitted.add(sorted_runs.entries(bytes(txn.get(run.key, db=self._db)), WIDTH))
         return fitted
+
+
+def unreadable(folder: Path, error: lmdb.Error) -> StateError:
+    """What to raise where the folder cannot be read."""
+    return StateError(
+        f"state folder {folder}: cannot be read ({error}); where the disk is sound, delete the folder, "
+        f"it is rebuilt from the log: rm -r '{folder}'"
+    )
 
 
 def _newest_first(run: Run) -> int:

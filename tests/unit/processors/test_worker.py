@@ -11,11 +11,12 @@ import pytest
 
 from headwater import metrics
 from headwater.clock import SystemClock
-from headwater.errors import SchemaMismatch
+from headwater.errors import SchemaMismatch, StateError
 from headwater.log.protocol import Batch, TopicPartition
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP
 from headwater.paths import DataDir
 from headwater.state.lmdb import discard, open_state
+from headwater.state.memory import MemorySeen
 from headwater.workspace.live import LiveWorkspace
 from processors import partition, worker
 from processors.dedupe import fingerprint
@@ -405,3 +406,26 @@ async def test_bot_verdicts_are_counted_in_the_totals() -> None:
     assert [sum(actions.values()) for actions in totals.bots["web"].values()] == [1]
     (event,) = await rig.lines(PROCESSED)
     assert "bot" in event["context"]  # type: ignore[operator]
+
+
+async def test_a_failing_state_stops_the_batch_instead_of_dropping_its_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without its memory dedupe can decide nothing; the batch is repeated when the state is back."""
+    rig = Rig()
+    one, consumer = await rig.start()
+    await rig.accept([accepted(1, "a"), accepted(2, "b")])
+
+    def fails(_self: object, _key: bytes, _since: int) -> bool:
+        raise StateError("the disk is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemorySeen, "has", fails)
+        with pytest.raises(StateError):
+            await rig.drain(one, consumer)
+    await one._abandon_all()
+    await rig.drain(one, consumer)
+    await one.close()
+    await consumer.close()
+    assert await rig.lines(DROPPED) == []
+    await rig.check()

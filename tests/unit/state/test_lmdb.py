@@ -154,3 +154,33 @@ def test_runs_of_days_that_are_over_are_joined(tmp_path: Path) -> None:
     assert len(runs) == seen.SHARDS
     assert sum(run.count for run in runs) == 10_000
     state.close()
+
+
+def test_a_folder_that_cannot_be_opened_is_a_state_error(tmp_path: Path) -> None:
+    """A file in the folder's place: the message names it; nothing is deleted."""
+    place = tmp_path / "0"
+    place.write_text("not a folder")
+    with pytest.raises(StateError, match="cannot be opened"):
+        open_state(place)
+    assert place.read_text() == "not a folder"
+
+
+def test_a_read_that_fails_is_a_state_error_with_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and seen answer or raise; they never say "not there" because the disk failed."""
+    state = open_state(tmp_path / "0", sync=False)
+    key = os.urandom(FINGERPRINT_BYTES)
+    state.commit(puts={"t": {b"a": b"1"}}, seen=[(key, 100)], folded={})
+
+    def fails() -> None:
+        raise lmdb.CorruptedError("page")
+
+    table = state.table("t")
+    with monkeypatch.context() as patched:
+        patched.setattr(state, "reader", fails)
+        patched.setattr(state.seen, "_reader", fails)
+        for read in (lambda: table.get(b"a"), lambda: list(table.items()), lambda: state.seen.has(key, 100)):
+            with pytest.raises(StateError, match="rm -r"):
+                read()
+    state.close()
