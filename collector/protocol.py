@@ -41,6 +41,51 @@ def connection_limit() -> int:
     return max(16, min(_MOST_CONNECTIONS, soft - _RESERVED_FILES))
 
 
+class Cycle(RequestResponseCycle):
+    """One request and its answer, written in one piece: the second `write` of head and body costs a fifth of a request."""
+
+    held: Any = None  # the head, until the body comes
+
+    async def send(self, message: Any) -> None:
+        """ASGI's send; a streamed answer goes uvicorn's way."""
+        if message["type"] == "http.response.start" and self.held is None and not self.response_started:
+            self.held = message
+            return
+        start, self.held = self.held, None
+        if start is None:
+            await super().send(message)
+        elif message.get("more_body") or self.flow.write_paused or self.scope["method"] == "HEAD":
+            await super().send(start)
+            await super().send(message)
+        elif not self.disconnected:
+            self._answer(start["status"], start["headers"], message.get("body", b""))
+
+    def _answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write a whole answer. Its headers are ours, or values that the parser has checked."""
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        lines = [STATUS_LINE[status]]
+        sized = status == 204
+        for name, value in (*self.default_headers, *headers):
+            if name == b"content-length":
+                sized = True
+            elif name == b"connection" and value == b"close":
+                self.keep_alive = False
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if not sized:
+            lines.append(b"content-length: %d\r\n" % len(body))
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        lines.append(body)
+        self.transport.write(b"".join(lines))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
 class CollectorProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -151,6 +196,7 @@ class CollectorProtocol(HttpToolsProtocol):
             return
         self._in_head = False
         super().on_headers_complete()
+        self.cycle.__class__ = Cycle  # its task has not begun; uvicorn has no other way to choose the class
 
     def on_message_complete(self) -> None:
         """The request is complete, unless its upgrade is about to be declined."""

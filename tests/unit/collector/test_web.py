@@ -212,7 +212,7 @@ async def test_the_docs_page_needs_nobody_else(served: Served) -> None:
 
 
 async def test_the_collector_keeps_what_the_document_promises(served: Served) -> None:
-    """schemathesis over every operation: documented statuses and bodies, and never a 5xx."""
+    """Schemathesis over every operation: documented statuses and bodies, and never a 5xx."""
     import asyncio
 
     import schemathesis
