@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from headwater import timestamps
@@ -101,7 +101,10 @@ class Partition:
                 self._folded[tp] = offset
                 if len(self._memory.pending) >= FLUSH_KEYS:
                     await self._flush()
-        await self._follow()
+        await self._follow(self._settle_profiles)
+        await self._settle_profiles()
+
+    async def _settle_profiles(self) -> None:
         await self._publish_merges()
         await self._flush()
 
@@ -112,8 +115,11 @@ class Partition:
             self._append_profiles(transaction, learned)
             await transaction.commit()
 
-    async def _follow(self) -> None:
-        """Fold what all processors have learned of people and accounts since the last time."""
+    async def _follow(self, after_read: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Fold what all processors have learned of people and accounts since the last time.
+
+        A rebuild may read millions of rows: `after_read` writes them down, so that they are not all held at once.
+        """
         self._followed_at = self._use.clock.monotonic()
         log = self._use.log
         for number in range(log.partitions(PROFILES)):
@@ -123,6 +129,8 @@ class Partition:
                 for record in records:
                     self._profiles.fold(record.key or b"", record.value)
                 self._folded[tp] = offset
+                if after_read is not None:
+                    await after_read()
 
     async def process(self, fetched: Batch) -> None:
         """Send a batch through the chain and start committing it; returns while the commit is under way.
