@@ -37,6 +37,7 @@ from headwater.log.protocol import (
 )
 from headwater.log.retention import DAY_S, Policy, Trimmed, floor_of, trim
 from headwater.log.signals import Signals
+from headwater.log.sqlite_file import sync
 from headwater.log.sqlite_reader import Reader
 from headwater.log.sqlite_sheet import Sheet
 from headwater.log.sqlite_writer import Committer
@@ -370,4 +371,6 @@ def _back_up(source: Path, folder: Path) -> list[Path]:
                 made.append(target)
         finally:
             reader.close()
+    for path in (*made, folder):
+        sync(path)
     return made

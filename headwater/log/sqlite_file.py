@@ -68,14 +68,14 @@ def create(path: Path) -> None:
     for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
         leftover.unlink(missing_ok=True)
     build(sqlite3.connect(draft, isolation_level=None))
-    _sync(draft)
+    sync(draft)
     draft.rename(path)
-    _sync(path.parent)
+    sync(path.parent)
     for folder in path.absolute().parents[
         1:3
     ]:  # the data folder may be new as well, and need not be ours to list
         with suppress(PermissionError):
-            _sync(folder)
+            sync(folder)
 
 
 def build(connection: sqlite3.Connection) -> None:
@@ -171,7 +171,8 @@ def refusal(path: Path, error: sqlite3.Error, advice: str) -> Corrupt | LogUnava
     return LogUnavailable(f"{path}: {error} ({name}); {advice} and try again")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file or a folder survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
