@@ -87,6 +87,7 @@ class Probe:
                 answer.set_result(None)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
         body = (message := await receive())["body"]
         while message["more_body"]:
             message = await receive()
@@ -123,8 +124,13 @@ def request(batch: int) -> bytes:
         path, body = b"/v1/t", event[:-1] + b',"writeKey":"wk_web","sentAt":"2026-01-01T00:00:01.000Z"}'
     else:
         path = b"/v1/batch"
-        body = b'{"batch":[%b],"writeKey":"wk_web","sentAt":"2026-01-01T00:00:01.000Z"}' % b",".join([event] * batch)
-    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nUser-Agent: bench/1\r\n" % path
+        body = b'{"batch":[%b],"writeKey":"wk_web","sentAt":"2026-01-01T00:00:01.000Z"}' % b",".join(
+            [event] * batch
+        )
+    head = (
+        b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nUser-Agent: bench/1\r\n"
+        % path
+    )
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
@@ -137,10 +143,12 @@ class _Client(asyncio.Protocol):
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
         self.transport = transport
         transport.write(self.data)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
+        """Count an answer and send the next request, until the time is over."""
         self._seen += data
         if not self._seen.endswith(END):
             return
@@ -152,7 +160,8 @@ class _Client(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Say that this client has ended."""
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -188,7 +197,9 @@ def measure(process: psutil.Process, port: int, load: str, seconds: float) -> di
     """One turn: events a second, and microseconds of server CPU an event."""
     connections, batch = LOADS[load]
     before = sum(process.cpu_times()[:2])
-    with _spawn("load", str(port), str(connections), str(batch), str(seconds), stdout=subprocess.PIPE) as client:
+    with _spawn(
+        "load", str(port), str(connections), str(batch), str(seconds), stdout=subprocess.PIPE
+    ) as client:
         out, _ = client.communicate(timeout=60)
     found = json.loads(out)
     cpu = sum(process.cpu_times()[:2]) - before

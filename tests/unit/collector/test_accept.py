@@ -291,7 +291,8 @@ def test_the_write_key_is_found_in_the_envelope_or_the_first_item() -> None:
 
 def test_a_malformed_time_is_flagged_not_rejected() -> None:
     """Even a time of a wrong JSON type."""
-    for bad in ({}, [], True, "soon"):
+    wrong: list[object] = [{}, [], True, "soon"]
+    for bad in wrong:
         one = outcome({**GOOD, "timestamp": bad}, "track").accepted[0]
         assert one.flags == ["timestamp_unparsable"]
         assert one.timestamp == one.received_at

@@ -109,7 +109,7 @@ def test_one_large_request_alone_is_not_refused_for_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "packed"),
+    ("encoding", "body"),
     [
         (b"gzip", gzip.compress(b'{"a":1}')),
         (b"GZIP", gzip.compress(b'{"a"') + gzip.compress(b":1}")),
@@ -120,18 +120,27 @@ def test_one_large_request_alone_is_not_refused_for_ever() -> None:
         (b"identity", b'{"a":1}'),
     ],
 )
-def test_encodings_are_undone(encoding: bytes, packed: bytes) -> None:
+def test_encodings_are_undone(encoding: bytes, body: bytes) -> None:
     """Gzip (several members too, or undone by a proxy that left the header), deflate in both forms, zstd."""
-    assert inflate(packed, encoding, 100) == b'{"a":1}'
+    assert inflate(body, encoding, 100) == b'{"a":1}'
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, zstandard.compress])
-def test_a_bomb_stops_at_the_limit(pack: object) -> None:
-    """64 MiB of zeros are not made."""
-    encoding = {gzip.compress: b"gzip", zlib.compress: b"deflate"}.get(pack, b"zstd")  # type: ignore[call-overload]
+def packed(encoding: bytes, size: int) -> bytes:
+    """Zeros, compressed."""
+    zeros = bytes(size)
+    return {
+        b"gzip": gzip.compress(zeros),
+        b"deflate": zlib.compress(zeros),
+        b"zstd": zstandard.compress(zeros),
+    }[encoding]
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"zstd"])
+def test_a_bomb_stops_at_the_limit(encoding: bytes) -> None:
+    """16 MiB of zeros are not made."""
     with pytest.raises(TooLarge):
-        inflate(pack(bytes(64 << 20)), encoding, 1_000)  # type: ignore[operator]
-    assert len(inflate(pack(bytes(1_000)), encoding, 1_000)) == 1_000  # type: ignore[operator]
+        inflate(packed(encoding, 16 << 20), encoding, 1_000)
+    assert len(inflate(packed(encoding, 1_000), encoding, 1_000)) == 1_000
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ async def test_concurrent_requests_share_appends(served: Served) -> None:
         appends += 1
         await append(entries)  # type: ignore[arg-type]
 
-    served.log.append = counted  # type: ignore[method-assign, assignment]
+    served.log.append = counted  # type: ignore[method-assign]
     connections = [await served.connect() for _ in range(50)]
     for number, (_, writer) in enumerate(connections):
         body = json.dumps({**EVENT, "messageId": f"m{number}", "writeKey": "wk_api"}).encode()
