@@ -21,7 +21,7 @@ from headwater.workspace.live import LiveWorkspace
 logger = logging.getLogger(__name__)
 
 GRACE_S = 10  # open requests of the collector, and the backlog of the others, have this long
-STALLED_S = 3.0  # a backlog that does not move for this long is not waited for (loaders commit about once a second)
+STALLED_S = 3.0  # a backlog that stands still for this long is not waited for; loaders commit once a second
 _LOOK_S = 0.05
 
 

@@ -1,7 +1,7 @@
 """References inside headwater.yaml: `${NAME}`, `${NAME:-default}` and `file:PATH`, so that no secret lives in the file.
 
 `$${` writes a literal `${`. A `file:` reference is the whole value; its path is relative to headwater.yaml and one line
-break at the end of the file is removed, as editors add one. Whatever a reference yields is remembered as a secret.
+break at the end of the file is removed, as editors add one. What variables and files yield is remembered as secret.
 """
 
 from __future__ import annotations
@@ -42,14 +42,16 @@ def expand(text: str, environ: Mapping[str, str], folder: Path) -> Expansion:
     def replace(found: re.Match[str]) -> str:
         if found[1]:
             return found[0][1:]
-        value = _variable(found[2], environ)
-        secrets.append(value)
+        value, default = _variable(found[2], environ)
+        if not default:  # a default stands in the file for everybody to read
+            secrets.append(value)
         return value
 
     return Expansion(_REFERENCE.sub(replace, text), tuple(secrets))
 
 
-def _variable(inside: str, environ: Mapping[str, str]) -> str:
+def _variable(inside: str, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """The value, and whether it is the default."""
     parsed = _INSIDE.match(inside)
     if parsed is None:
         raise Unresolved(
@@ -57,9 +59,9 @@ def _variable(inside: str, environ: Mapping[str, str]) -> str:
         )
     name, default = parsed[1], parsed[2]
     if value := environ.get(name, ""):
-        return value
+        return value, False
     if default is not None:
-        return default
+        return default, True
     state = "empty" if name in environ else "not set"
     near = get_close_matches(name, environ, n=1, cutoff=0.8)
     hint = f"; {near[0]} is set, did you mean that?" if near and near[0] != name else ""

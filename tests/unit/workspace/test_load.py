@@ -71,6 +71,13 @@ def test_a_default_stands_in_for_an_unset_or_empty_variable() -> None:
     assert read(text, {"API_KEY": ""}).workspace.sources["api"].write_keys == ["wk_dev"]
 
 
+def test_what_a_variable_yields_is_a_secret_and_a_default_is_not() -> None:
+    """Hiding a word like `prod` from every log line would hide the log."""
+    text = GOOD.replace("https://example.com/in", "https://${HOST:-example.com}/${TOKEN}")
+    loaded = read(text, {"API_KEY": "wk_api", "TOKEN": "t0ken"})
+    assert loaded.secrets == {"wk_web", "wk_api", "t0ken"}
+
+
 def test_a_doubled_dollar_is_a_literal_dollar() -> None:
     """`$${X}` is the text `${X}`."""
     assert read(GOOD.replace("${API_KEY}", "$${API_KEY}")).workspace.sources["api"].write_keys == [
