@@ -36,10 +36,13 @@ class Moody:
 
 
 async def _killed(rig: Rig, receiver: Receiver, after: int, *, kept: bool) -> None:
-    """Run until that many requests arrived, then die with whatever write is on its way."""
+    """Run until that many requests arrived (or nothing is left to send), then die with whatever write is on its way."""
     delivery, stop = rig.delivery(_wanted(receiver)), asyncio.Event()
     task = asyncio.create_task(delivery.run(stop))
     while len(receiver.got) < after:
+        totals = await rig.totals()
+        if totals.read == COUNT and not totals.retrying:
+            break
         rig.clock.advance(0.5)
         await rig.log.wait(["never"], 0.005)
     rig.log.faults.hold()
