@@ -83,7 +83,12 @@ class Partition:
         except BaseException:
             await owner.close()
             raise
-        partition = cls(number, use, owner, state, counted)
+        try:
+            partition = cls(number, use, owner, state, counted)
+        except BaseException:
+            state.close()
+            await owner.close()
+            raise
         try:
             await partition._fold()
         except BaseException:
@@ -264,14 +269,24 @@ async def _first_totals(owner: Owner, number: int) -> Totals:
 
 async def _open_state(number: int, use: Resources, log_id: str) -> StateStore:
     state = use.open_state(number, log_id)
+    try:
+        ahead = await _ahead(number, use.log, state)
+    except BaseException:
+        state.close()  # a folder can be open only once in a process
+        raise
+    if not ahead:
+        return state
+    state.close()
+    use.discard_state(number, ahead)
+    return use.open_state(number, log_id)
+
+
+async def _ahead(number: int, log: Log, state: StateStore) -> str:
+    """Why the state cannot be of this log: it has folded what the log does not hold. Empty where it has not."""
     own = [TopicPartition(PROCESSED, number), TopicPartition(DROPPED, number)]
-    shared = [TopicPartition(PROFILES, n) for n in range(use.log.partitions(PROFILES))]
+    shared = [TopicPartition(PROFILES, n) for n in range(log.partitions(PROFILES))]
     for tp in (*own, *shared):
-        folded, end = state.folded(tp), (await use.log.bounds(tp)).end
+        folded, end = state.folded(tp), (await log.bounds(tp)).end
         if folded > end:
-            state.close()
-            use.discard_state(
-                number, f"it had folded {tp.topic}[{tp.partition}] up to {folded}, the log ends at {end}"
-            )
-            return use.open_state(number, log_id)
-    return state
+            return f"it had folded {tp.topic}[{tp.partition}] up to {folded}, the log ends at {end}"
+    return ""

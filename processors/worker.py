@@ -62,7 +62,7 @@ class Worker:
             try:
                 await self._once(consumer)
                 pause = BACKOFF_S[0]
-            except (LogUnavailable, StateError) as error:
+            except (LogUnavailable, OffsetOutOfRange, StateError) as error:
                 if isinstance(error, SchemaMismatch):
                     raise
                 _log.error("processing waits %.1f s and starts again from the log: %s", pause, error)

@@ -112,7 +112,10 @@ class LmdbState:
         """A key table, empty until something is put."""
         if (table := self._tables.get(name)) is None:
             self._end_reading()  # a transaction cannot see a database opened after it began
-            self._dbs[name] = self._env.open_db(b"t." + name.encode())
+            try:
+                self._dbs[name] = self._env.open_db(b"t." + name.encode())
+            except lmdb.Error as error:
+                raise unreadable(self.folder, error) from error
             table = self._tables[name] = LmdbTable(self, self._dbs[name])
         return table
 

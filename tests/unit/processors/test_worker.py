@@ -11,8 +11,8 @@ import pytest
 
 from headwater import metrics
 from headwater.clock import SystemClock
-from headwater.errors import SchemaMismatch, StateError
-from headwater.log.protocol import Batch, TopicPartition
+from headwater.errors import LogUnavailable, SchemaMismatch, StateError
+from headwater.log.protocol import Batch, Bounds, TopicPartition
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP
 from headwater.paths import DataDir
 from headwater.state.lmdb import discard, open_state
@@ -428,4 +428,29 @@ async def test_a_failing_state_stops_the_batch_instead_of_dropping_its_events(
     await one.close()
     await consumer.close()
     assert await rig.lines(DROPPED) == []
+    await rig.check()
+
+
+async def test_a_log_that_fails_while_a_partition_is_opened_leaves_the_state_folder_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LMDB refuses a folder that is still open, so every way out of opening closes it."""
+    rig = on_disk(Rig(), tmp_path)
+    await rig.accept([accepted(1, "a")])
+    one, consumer = await rig.start()
+    bounds, failures = rig.log.bounds, iter(range(3))
+
+    async def fails(tp: TopicPartition) -> Bounds:
+        if tp.topic in (PROCESSED, DROPPED) and next(failures, None) is not None:
+            raise LogUnavailable("not now")
+        return await bounds(tp)
+
+    monkeypatch.setattr(rig.log, "bounds", fails)
+    for _ in range(3):
+        with pytest.raises(LogUnavailable):
+            await one._once(consumer)
+        await one._abandon_all()
+    await rig.drain(one, consumer)
+    await one.close()
+    await consumer.close()
     await rig.check()
