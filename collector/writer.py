@@ -1,4 +1,4 @@
-"""The way into the log: requests of the same turn of the loop share one append, hence one sync.
+"""The way into the log: requests that arrive while one append is on its way share the next, hence one sync.
 
 Nothing here acknowledges anything: `write` returns when the log has said that the records are durable, or why not.
 """
@@ -39,39 +39,39 @@ def _entry(partition: int, accepted: Sequence[Accepted], now_ms: int) -> Entry:
 
 
 class Writer:
-    """Groups appends. `healthy` is whether the last one succeeded."""
+    """Groups appends: one is on its way, what comes meanwhile shares the next. `healthy`: the last one succeeded."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._waiting: list[Entry] = []
         self._answer: asyncio.Future[LogError | None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
         self.healthy = True
 
     async def write(self, batch: Sequence[Entry]) -> LogError | None:
         """Append; None once durable, else why it is not."""
         answer = self._answer
         if answer is None:
-            loop = asyncio.get_running_loop()
-            answer = self._answer = loop.create_future()
-            loop.call_soon(self._flush)
+            answer = self._answer = asyncio.get_running_loop().create_future()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
         self._waiting.extend(batch)
         return await answer
 
     async def drain(self) -> None:
         """Wait until nothing is on its way."""
-        while self._tasks or self._waiting:
-            self._flush()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._task is not None:
+            await asyncio.wait({self._task})
 
-    def _flush(self) -> None:
-        answer, batch = self._answer, self._waiting
-        if answer is None:
-            return
-        self._answer, self._waiting = None, []
-        task = asyncio.get_running_loop().create_task(self._append(batch, answer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _work(self) -> None:
+        """Append until nobody waits; the task begins a turn of the loop later, so that requests of one turn meet."""
+        try:
+            while (answer := self._answer) is not None:
+                batch = self._waiting
+                self._answer, self._waiting = None, []
+                await self._append(batch, answer)
+        finally:
+            self._task = None
 
     async def _append(self, batch: list[Entry], answer: asyncio.Future[LogError | None]) -> None:
         outcome: LogError | None = LogUnavailable("the append ended without an answer")
@@ -83,6 +83,9 @@ class Writer:
             outcome = LogUnavailable(f"the log did not answer within {ANSWER_S:g} s")
         except LogError as error:
             outcome = error
+        except Exception as error:  # the supervisor of the log: the next group must not wait for ever
+            logger.exception("the log failed in a way it does not declare")
+            outcome = LogUnavailable(f"the log failed: {type(error).__name__}")
         finally:
             # Whatever happened, nobody may wait for ever; a future may be done because a waiter was cancelled.
             if outcome is not None and self.healthy:
