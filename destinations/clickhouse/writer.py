@@ -1,7 +1,8 @@
 """Rows of `events` as what the engine is sent: text that is always right, columns where they are equal and faster. Pure.
 
 `text` writes JSONEachRow. `encode` writes Native blocks for the rows whose shapes have simple types and leaves the rest
-(arrays of objects, mixed arrays, keys with dots, very rare shapes, integers beyond 64 bits) to `text`.
+(arrays of objects, mixed arrays, keys with dots, very rare shapes, integers beyond 64 bits) to `text`. Values are equal
+either way; the element type of an array is its own here, while the text parser lets the neighbours in a block decide.
 """
 
 from __future__ import annotations
