@@ -20,6 +20,7 @@ from typing import TypeVar
 import orjson
 
 from destinations.clickhouse import lots as lot
+from destinations.clickhouse.allocation import uncollected
 from destinations.clickhouse.config import Config, spec
 from destinations.clickhouse.engine import Engine, EngineError, open_embedded, open_server
 from destinations.clickhouse.inserter import Inserter, Poison, Stopped, pauser
@@ -169,7 +170,8 @@ class Loader:
     def prepare(self, portions: Sequence[Portion]) -> list[Prepared]:
         """Rows of portions (blocking)."""
         now = self._clock.now_ms()
-        return [self._preparer.prepare(portion, now) for portion in portions]
+        with uncollected():
+            return [self._preparer.prepare(portion, now) for portion in portions]
 
     def insert(self, prepared: Sequence[Prepared], *, repair: bool) -> None:
         """Insert all rows and store the facts they brought (blocking). Raises Stopped, EngineError."""

@@ -1,0 +1,179 @@
+"""Loading ClickHouse, text against columns, against a bare Arrow insert: `python -m bench.clickhouse_load [--json FILE]`.
+
+40,000 analytics.js track events of about 1.05 KB, mapped and inserted 20,000 at a time into the real table (synced parts,
+skip indexes, two JSON columns, 56 typed context columns). The floor inserts the same events as ready-made Arrow columns with
+properties and context as strings: no mapping, no JSON. Medians of rounds, interleaved; CPU is the whole process's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from destinations.clickhouse import writer
+from destinations.clickhouse.allocation import uncollected
+from destinations.clickhouse.engine import ClickHouse, open_embedded
+from destinations.clickhouse.mapping import Mapper, Place
+from destinations.clickhouse.migrate import migrate
+from destinations.clickhouse.migrations import DURABLE, Target
+from headwater.clock import SystemClock
+from headwater.timestamps import iso
+
+EVENTS, BATCH = 40_000, 20_000
+AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
+NAMES = ("Order Completed", "Product Viewed", "Signed In", "Trial Started", "Feature Used")
+T0 = 1_780_000_000_000
+
+
+def event(rng: random.Random, number: int) -> bytes:
+    """One processed event."""
+    name, path = rng.choice(NAMES), f"/p/{rng.randint(1, 500)}"
+    properties: dict[str, Any] = {
+        "plan": rng.choice(("pro", "free")),
+        "total": round(rng.random() * 100, 2),
+        "quantity": rng.randint(1, 9),
+        "currency": "USD",
+        "sku": f"sku-{rng.randint(1, 5000)}",
+        "coupon": rng.random() < 0.5,
+        "label": "some text here",
+    }
+    if name == "Product Viewed":
+        properties["category"] = f"c{rng.randint(1, 9)}"
+    context = {
+        "ip": f"10.0.{rng.randint(0, 255)}.{rng.randint(0, 255)}",
+        "userAgent": AGENT,
+        "locale": "en-US",
+        "timezone": "Europe/Amsterdam",
+        "library": {"name": "analytics.js", "version": "npm:next-1.84.0"},
+        "page": {"path": path, "referrer": "https://www.google.com/", "search": "", "title": f"Product {path}",
+                 "url": f"https://shop.example.com{path}"},
+        "campaign": {"name": "spring", "source": "google", "medium": "cpc"},
+        "groupId": f"g{rng.randint(1, 300)}",
+        "account": {"plan": "pro", "name": "Acme"},
+    }  # fmt: skip
+    when = iso(T0 + number * 15)
+    message_id = f"ajs-next-{T0 + number}-{uuid.UUID(int=rng.getrandbits(128))}"
+    visitor = str(uuid.UUID(int=random.Random(rng.randint(1, 9000)).getrandbits(128)))
+    return orjson.dumps(
+        {
+            "type": "track", "messageId": message_id, "sourceId": "web", "channel": "browser", "receivedAt": when,
+            "timestamp": when, "originalTimestamp": when, "sentAt": when, "anonymousId": visitor,
+            "userId": f"u{rng.randint(1, 5000)}", "event": name, "properties": properties, "context": context,
+        }
+    )  # fmt: skip
+
+
+def measured(work: Callable[[], object]) -> dict[str, float]:
+    """Wall and CPU microseconds a row of loading all events once."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"wall_us": wall / EVENTS * 1e6, "cpu_us": cpu / EVENTS * 1e6}
+
+
+def load(engine: ClickHouse, lines: Sequence[bytes], *, columnar: bool) -> None:
+    """As the loader does it, without the log."""
+    mapper, now = (
+        Mapper(),
+        SystemClock().now_ms(),
+    )  # another time each round: the engine knows identical blocks
+    for start in range(0, len(lines), BATCH):
+        batch = lines[start : start + BATCH]
+        with uncollected():
+            rows = [mapper.row(line, Place(0, start + n, 0), now) for n, line in enumerate(batch)]
+        for payload in writer.encode(rows) if columnar else [writer.text(rows)]:
+            engine.insert_block(
+                "headwater.events", writer.EVENT_COLUMNS, payload.data, payload.format, writer.TEXT_SETTINGS
+            )
+
+
+def arrow(lines: Sequence[bytes]) -> list[bytes]:
+    """The events as Arrow streams, made beforehand."""
+    streams = []
+    for start in range(0, len(lines), BATCH):
+        decoded = [orjson.loads(line) for line in lines[start : start + BATCH]]
+        columns = {
+            key: [item[key] for item in decoded]
+            for key in ("type", "event", "messageId", "anonymousId", "userId")
+        }
+        columns["timestamp"] = [item["timestamp"][:-1] for item in decoded]
+        columns |= {
+            key: [orjson.dumps(item[key]).decode() for item in decoded] for key in ("properties", "context")
+        }
+        table, sink = pa.table(columns), io.BytesIO()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        streams.append(sink.getvalue())
+    return streams
+
+
+def bare(engine: ClickHouse, streams: Sequence[bytes]) -> None:
+    """The floor: nothing but the engine."""
+    columns = ("type", "event", "messageId", "anonymousId", "userId", "timestamp", "properties", "context")
+    for stream in streams:
+        settings = {"insert_deduplication_token": str(uuid.uuid4())}
+        engine.insert_block("headwater.bare", columns, stream, "ArrowStream", settings)
+
+
+def main() -> None:
+    """Print one table and, on request, write one JSON file."""
+    parser = argparse.ArgumentParser(description="Loading ClickHouse against a bare Arrow insert.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rng = random.Random(1)
+    lines = [event(rng, number) for number in range(EVENTS)]
+    streams = arrow(lines)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_embedded(Path(folder))
+        migrate(engine, Target(), SystemClock())
+        engine.command(
+            "CREATE TABLE headwater.bare (type LowCardinality(String), event LowCardinality(String), messageId String, "
+            "anonymousId String, userId String, timestamp String, properties String CODEC(ZSTD(1)), "
+            "context String CODEC(ZSTD(3))) "
+            f"ENGINE = MergeTree ORDER BY (type, event, messageId) SETTINGS {DURABLE}"
+        )
+        found: dict[str, list[dict[str, float]]] = {"floor": [], "text": [], "columnar": []}
+        for _ in range(options.rounds):
+            for name, table in (("floor", "bare"), ("text", "events"), ("columnar", "events")):
+                engine.command(f"TRUNCATE TABLE headwater.{table}")
+                if name == "floor":
+                    found[name].append(measured(lambda: bare(engine, streams)))
+                else:
+                    columnar = name == "columnar"
+                    found[name].append(measured(partial(load, engine, lines, columnar=columnar)))
+        engine.command("OPTIMIZE TABLE headwater.events FINAL")
+        size = "SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE active AND table = 'events'"
+        bytes_row = float(engine.query(size)[0][0])
+        engine.close()
+    medians = {
+        name: {key: statistics.median(one[key] for one in rounds) for key in ("wall_us", "cpu_us")}
+        for name, rounds in found.items()
+    }
+    print(f"{'':10}{'CPU us/row':>12}{'wall us/row':>13}{'rows/s/core':>13}")
+    for name, row in medians.items():
+        print(f"{name:10}{row['cpu_us']:12.1f}{row['wall_us']:13.1f}{1e6 / row['cpu_us']:13,.0f}")
+    print(
+        f"events of {sum(map(len, lines)) / EVENTS:.0f} B take {bytes_row:.0f} B a row on disk after merging"
+    )
+    if options.json:
+        options.json.write_text(
+            json.dumps({"medians": medians, "rounds": found, "bytes_row": bytes_row}), encoding="utf-8"
+        )
+
+
+if __name__ == "__main__":
+    main()
