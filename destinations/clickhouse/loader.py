@@ -17,8 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-import orjson
-
 from destinations.clickhouse import lots as lot
 from destinations.clickhouse.allocation import uncollected
 from destinations.clickhouse.config import Config, spec
@@ -28,14 +26,14 @@ from destinations.clickhouse.lots import Lot
 from destinations.clickhouse.migrate import migrate
 from destinations.clickhouse.migrations import DURABLE, Target
 from destinations.clickhouse.portions import Portion, Prepared, Preparer, bury, change, lots, outputs
+from destinations.clickhouse.session import Session
 from destinations.clickhouse.side import traits_of_row
 from destinations.clickhouse.views import Views
 from destinations.kit.books import Books
 from destinations.kit.select import selection
 from headwater.clock import Clock
-from headwater.errors import LogError, OffsetOutOfRange
-from headwater.log import topics
-from headwater.log.protocol import Batch, Consumer, Log, Owner, Position, TopicPartition
+from headwater.errors import LogError
+from headwater.log.protocol import Log, Owner, Position
 from headwater.metrics import (
     DEAD_EVENTS,
     DELIVERED_EVENTS,
@@ -50,9 +48,6 @@ from headwater.workspace.model import Workspace, secret
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TOPICS = (topics.PROCESSED, topics.PROFILES, topics.DROPPED, topics.DELIVERIES)
-ENOUGH_ROWS = 10_000  # a block of this size costs the engine little more than its rows
-POLL_BYTES = 16 << 20
 _RESTART_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -242,178 +237,6 @@ class Loader:
                     logger.warning("views wait: %s", str(error)[:500])
                     await asyncio.sleep(5)
             await asyncio.sleep(0.3)
-
-
-class Session:
-    """From joining the group to leaving it: claims, repairs, then flushes. A `Listener` of its consumer."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-        self._consumer: Consumer | None = None
-        self._fresh: list[TopicPartition] = []
-        self._owners: dict[TopicPartition, Owner] = {}
-        self._next: dict[TopicPartition, int] = {}
-        self._waiting: dict[TopicPartition, Portion] = {}
-        self._since: dict[
-            bool, float
-        ] = {}  # events, side topics -> when the first record of the next flush came
-        self._took = 0.0
-        self._lock = asyncio.Lock()
-        self.flushed = False
-
-    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Claimed before the next flush."""
-        self._fresh.extend(partitions)
-
-    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """What waits is the next owner's; a flush under way is finished first."""
-        async with self._lock:
-            for tp in partitions:
-                self._waiting.pop(tp, None)
-                owner = self._owners.pop(tp, None)
-                if owner is not None:
-                    await owner.close()
-                if tp in self._fresh:
-                    self._fresh.remove(tp)
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Read and flush until `stop`. Raises LogError, EngineError, Stopped."""
-        loader = self._loader
-        self._books = await Books.load(loader.log, loader.name)
-        group = topics.DESTINATION_GROUP_PREFIX + loader.name
-        self._consumer = await loader.log.consumer(group, TOPICS, self)
-        while not stop.is_set():
-            await self._claim(self._consumer)
-            for batch in await self._poll(self._consumer):
-                self._take(batch)
-            await self._flush_due()
-        await self._flush([True, False])
-
-    async def close(self) -> None:
-        """Leave the group."""
-        if self._consumer is not None:
-            await self._consumer.close()
-
-    async def _poll(self, consumer: Consumer) -> list[Batch]:
-        try:
-            return await consumer.poll(max_bytes=POLL_BYTES, timeout=self._patience())
-        except OffsetOutOfRange as gap:
-            tp = TopicPartition(gap.topic, gap.partition)
-            logger.error(  # noqa: TRY400 - the message says all
-                "destination %s: %s; it goes on at %d", self._loader.name, gap, gap.begin
-            )
-            await self._flush([True, False])
-            self._next[tp] = gap.begin
-            consumer.seek(tp, gap.begin)
-            return []
-
-    def _take(self, batch: Batch) -> None:
-        consumer = self._consumer
-        if (
-            consumer is None
-            or not consumer.is_current(batch)
-            or batch.tp not in self._owners
-            or not batch.records
-        ):
-            return
-        begin = self._next.get(batch.tp, batch.records[0].offset)
-        portion = self._waiting.setdefault(batch.tp, Portion(batch.tp, begin, begin))
-        portion.records += batch.records
-        portion.end = self._next[batch.tp] = batch.next_offset
-        self._since.setdefault(batch.topic == topics.PROCESSED, self._loader.clock.monotonic())
-
-    def _wait_of(self, events: bool) -> float:
-        """Events wait a little when little comes, longer when inserts are slow; side topics a second."""
-        config = self._loader.config
-        return min(config.max_wait_s, max(config.min_wait_s, 4 * self._took)) if events else config.max_wait_s
-
-    def _patience(self) -> float:
-        now = self._loader.clock.monotonic()
-        due = [since + self._wait_of(events) - now for events, since in self._since.items()]
-        return max(0.0, min([*due, 1.0]))
-
-    def _rows_waiting(self) -> int:
-        return sum(p.events for p in self._waiting.values() if p.tp.topic == topics.PROCESSED)
-
-    async def _flush_due(self) -> None:
-        now = self._loader.clock.monotonic()
-        due = [events for events, since in self._since.items() if now - since >= self._wait_of(events)]
-        if self._rows_waiting() >= ENOUGH_ROWS and True not in due:
-            due.append(True)
-        if due:
-            await self._flush(due)
-
-    async def _flush(self, kinds: Sequence[bool]) -> None:
-        """Load what waits of events (True) or side topics (False)."""
-        async with self._lock:
-            chosen = [p for p in self._waiting.values() if (p.tp.topic == topics.PROCESSED) in kinds]
-            for kind in kinds:
-                self._since.pop(kind, None)
-            for portion in chosen:
-                del self._waiting[portion.tp]
-            if chosen:
-                started = self._loader.clock.monotonic()
-                await self._load(chosen)
-                self._took = self._loader.clock.monotonic() - started
-                self.flushed = True
-
-    async def _load(self, portions: Sequence[Portion]) -> None:
-        loader = self._loader
-        prepared = await loader.work(partial(loader.prepare, portions))
-        await asyncio.gather(*(self._intend(portion) for portion in portions))
-        await loader.work(partial(loader.insert, prepared, repair=False))
-        for one in prepared:
-            await loader.finish(self._owners[one.portion.tp], self._books, one)
-
-    async def _intend(self, portion: Portion) -> None:
-        """Write down what is about to be inserted. The profiles need none: their rows replace one another."""
-        if portion.tp.topic == topics.PROFILES:
-            return
-        transaction = self._owners[portion.tp].begin()
-        note = orjson.dumps({"to": portion.end}).decode()
-        transaction.advance(portion.tp, Position(portion.begin, note))
-        await transaction.commit()
-
-    async def _claim(self, consumer: Consumer) -> None:
-        """Own what was assigned, and finish what an earlier owner began."""
-        loader = self._loader
-        group = topics.DESTINATION_GROUP_PREFIX + loader.name
-        while self._fresh:
-            tp = self._fresh[0]
-            owner = await loader.log.claim(group, tp)
-            position = await owner.position()
-            bounds = await loader.log.bounds(tp)
-            begin = position.offset if position else bounds.begin
-            if position is not None and position.metadata:
-                begin = await self._repair(owner, tp, position, bounds.begin)
-            if tp not in self._fresh:
-                continue  # taken away meanwhile
-            self._fresh.remove(tp)
-            self._owners[tp], self._next[tp] = owner, begin
-            consumer.seek(tp, begin)
-
-    async def _repair(self, owner: Owner, tp: TopicPartition, position: Position, oldest: int) -> int:
-        """Complete the stretch of an intent; the offset after it."""
-        loader = self._loader
-        end = int(orjson.loads(position.metadata)["to"])
-        begin = max(position.offset, oldest)
-        if begin > position.offset:
-            logger.error(
-                "%s[%d]: retention removed %d to %d before they were verified", *tp, position.offset, begin
-            )
-        portion = Portion(tp, begin, end)
-        at = begin
-        while at < end:
-            batch = await loader.log.read(tp, at, max_bytes=POLL_BYTES)
-            portion.records += [record for record in batch.records if record.offset < end]
-            if batch.next_offset <= at:
-                break
-            at = batch.next_offset
-        logger.info("destination %s: verifying %s[%d] from %d to %d", loader.name, *tp, begin, end)
-        prepared = await loader.work(partial(loader.prepare, [portion]))
-        await loader.work(partial(loader.insert, prepared, repair=True))
-        await loader.finish(owner, self._books, prepared[0])
-        return end
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:
