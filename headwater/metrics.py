@@ -54,7 +54,10 @@ REJECTED_EVENTS = counter(
 )
 REQUESTS = counter("headwater_requests_total", "Requests answered, by route and status.", "route", "status")
 REQUEST_SECONDS = histogram(
-    "headwater_request_seconds", "Time to answer, by route; one request in eight is timed.", "route", buckets=SECONDS
+    "headwater_request_seconds",
+    "Time to answer, by route; one request in eight is timed.",
+    "route",
+    buckets=SECONDS,
 )
 INFLIGHT_BYTES = gauge("headwater_inflight_bytes", "Request bytes held by the collector.")
 

@@ -53,7 +53,9 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold credentials
     events: tuple[int, ...] = ()
     allow_private: bool = False  # may the address be private, loopback or link-local
-    sign: Callable[[int], Mapping[str, str]] | None = None  # headers that depend on the Unix second of sending
+    sign: Callable[[int], Mapping[str, str]] | None = (
+        None  # headers that depend on the Unix second of sending
+    )
 
     @classmethod
     def post_json(cls, url: str, value: Any, **rest: Any) -> Request:

@@ -65,7 +65,7 @@ def target_of(config: Config) -> Target:
     return Target(config.database, config.cluster or "", DURABLE)
 
 
-def build(  # noqa: PLR0917 - the parts that the runtime gives every loader, in its order
+def build(
     name: str, config: Config, live: LiveWorkspace, log: Log, data: DataDir, clock: Clock, engine: Engine
 ) -> Loader:
     """The loader of one destination; `engine` stays the caller's."""
@@ -75,7 +75,7 @@ def build(  # noqa: PLR0917 - the parts that the runtime gives every loader, in 
 class Loader:
     """One ClickHouse destination of the workspace; run once."""
 
-    def __init__(  # noqa: PLR0917 - see build
+    def __init__(
         self,
         name: str,
         config: Config,
