@@ -43,6 +43,11 @@ class Config(DestinationConfig):
         description="Views of single events at most; events beyond are found in tracks and events.",
     )
 
+    merges: bool = Field(
+        default=True,
+        description="Off: parts are never merged; for tests that must see every row ever inserted.",
+    )
+
     @field_validator("url")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:

@@ -44,10 +44,16 @@ class Poison:
 
 
 class Inserter:
-    """Inserts lots; `pause(seconds)` waits between attempts and raises Stopped when it is time to go."""
+    """Inserts lots; `pause(seconds)` waits between attempts and raises Stopped when it is time to go.
 
-    def __init__(self, engine: Engine, database: str, pause: Callable[[float], None]) -> None:
+    With `collapse` the engine removes copies of a key within one insert at once; without, every row is stored.
+    """
+
+    def __init__(
+        self, engine: Engine, database: str, pause: Callable[[float], None], *, collapse: bool = True
+    ) -> None:
         self._engine, self._database, self._pause = engine, database, pause
+        self._settings = {**TEXT_SETTINGS, "optimize_on_insert": str(int(collapse))}
 
     def insert(self, lot: Lot, token: str) -> list[Poison]:
         """Insert rows that were never tried before; the rows that can never be inserted. Raises Stopped."""
@@ -138,7 +144,7 @@ class Inserter:
 
     def _send(self, table: Table, sent: Sent, token: str) -> None:
         settings = {
-            **TEXT_SETTINGS,
+            **self._settings,
             "insert_deduplicate": "1",
             "insert_deduplication_token": _digest(token, sent.data),
         }

@@ -23,7 +23,7 @@ from destinations.clickhouse.config import Config, spec
 from destinations.clickhouse.engine import Engine, EngineError, open_embedded, open_server
 from destinations.clickhouse.inserter import Inserter, Poison, Stopped, pauser
 from destinations.clickhouse.lots import Lot
-from destinations.clickhouse.migrate import migrate
+from destinations.clickhouse.migrate import let_merge, migrate
 from destinations.clickhouse.migrations import DURABLE, Target
 from destinations.clickhouse.portions import Portion, Prepared, Preparer, bury, change, lots, outputs
 from destinations.clickhouse.session import Session
@@ -91,7 +91,7 @@ class Loader:
         self._insert_thread = ThreadPoolExecutor(1, f"load-{name}")
         self._view_thread = ThreadPoolExecutor(1, f"views-{name}")
         self._target = target_of(config)
-        self._inserter = Inserter(engine, config.database, pauser(self._halt))
+        self._inserter = Inserter(engine, config.database, pauser(self._halt), collapse=config.merges)
         self.views = Views(engine, self._target, clock, config.max_views)
         self._preparer = Preparer(lot.events(columnar=config.columnar), lambda _: None, filtered=False)
         self._wake_views = asyncio.Event()
@@ -140,6 +140,7 @@ class Loader:
     async def _prepare_database(self) -> None:
         if not self._ready:
             await self.work(partial(migrate, self._engine, self._target, self._clock))
+            await self.work(partial(let_merge, self._engine, self._target, merges=self.config.merges))
             await self.work(partial(self.views.load, self._live.current.sources))
             self._ready = True
         self._reload(self._live.current)

@@ -9,6 +9,14 @@ from headwater.clock import Clock
 from headwater.errors import SchemaMismatch
 from headwater.timestamps import iso
 
+# What keeps every part of the event table as it was inserted: no merge is small enough, no number of parts too large.
+UNMERGED = {
+    "max_bytes_to_merge_at_max_space_in_pool": 1,
+    "max_bytes_to_merge_at_min_space_in_pool": 1,
+    "parts_to_delay_insert": 1_000_000,
+    "parts_to_throw_insert": 1_000_000,
+}
+
 
 def migrate(engine: Engine, target: Target, clock: Clock) -> list[Migration]:
     """Apply what is missing, in order; what was applied now.
@@ -36,3 +44,20 @@ def migrate(engine: Engine, target: Target, clock: Clock) -> list[Migration]:
             f"INSERT INTO {table} VALUES ({migration.number}, {literal(migration.name)}, {applied_at})"
         )
     return fresh
+
+
+def let_merge(engine: Engine, target: Target, *, merges: bool) -> None:
+    """Let the event table merge its parts, or keep each as it was inserted. Raises EngineError.
+
+    The choice is kept with the table, so that no merge slips in between opening a folder and this call; it is changed only
+    where it differs, because a server may have settings of its operator.
+    """
+    where = f"database = {literal(target.database)} AND name = 'events'"
+    ((definition,),) = engine.query(f"SELECT engine_full FROM system.tables WHERE {where}")
+    held = all(f"{name} = {value}" in definition for name, value in UNMERGED.items())
+    if held != merges:
+        return
+    names = ", ".join(UNMERGED)
+    settings = ", ".join(f"{name} = {value}" for name, value in UNMERGED.items())
+    change = f"RESET SETTING {names}" if merges else f"MODIFY SETTING {settings}"
+    engine.command(f"ALTER TABLE {quote(target.database)}.events {target.on_cluster} {change}")
