@@ -69,9 +69,9 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium from Debian's packages."""
+    """Headless Chromium from Debian's packages; ends with its module, as Playwright's loop would disturb async tests."""
     with sync_playwright() as playwright:
         path = shutil.which("chromium")
         assert path, "chromium is missing: apt-get install chromium (make test does it)"

@@ -47,9 +47,9 @@ def test_all_calls_arrive_with_page_context(
         }}"""
     )
     headwater.wait_for(f"user_id = 'user-{tag}' AND type IN ('identify', 'group')", 2)
-    headwater.wait_for(f"event = '{tag}'", 1)
+    headwater.wait_for(f"event_text = '{tag}'", 1)
     row = headwater.sql(
-        f"SELECT context_page_url AS url, context_ip AS ip FROM headwater.events WHERE event = '{tag}'"
+        f"SELECT context_page_url AS url, context_ip AS ip FROM headwater.events WHERE event_text = '{tag}'"
     )[0]
     assert row == {"url": site, "ip": "127.0.0.1"}
     context.close()
@@ -63,9 +63,9 @@ def test_batching_mode_flushes_when_the_page_goes_away(
     context, page = load(browser, site, headwater, strategy)
     page.evaluate(f"() => {{ for (let n = 0; n < 7; n += 1) analytics.track('{tag}', {{n}}) }}")
     page.wait_for_timeout(300)
-    assert headwater.count(f"event = '{tag}'") == 0
+    assert headwater.count(f"event_text = '{tag}'") == 0
     page.goto("about:blank")
-    headwater.wait_for(f"event = '{tag}'", 7)
+    headwater.wait_for(f"event_text = '{tag}'", 7)
     context.close()
 
 
@@ -78,7 +78,7 @@ def test_events_made_offline_arrive_after_the_line_is_back(
     page.evaluate(f"() => {{ for (let n = 0; n < 5; n += 1) analytics.track('{tag}', {{n}}) }}")
     page.wait_for_timeout(500)
     context.set_offline(False)
-    headwater.wait_for(f"event = '{tag}'", 5, seconds=40)
+    headwater.wait_for(f"event_text = '{tag}'", 5, seconds=40)
     context.close()
 
 
@@ -90,7 +90,7 @@ def test_a_restarted_collector_loses_no_browser_event(
     page.evaluate(f"() => {{ analytics.track('{tag}', {{n: 0}}) }}")
     headwater.child("collector").kill()
     page.evaluate(f"() => {{ for (let n = 1; n < 4; n += 1) analytics.track('{tag}', {{n}}) }}")
-    headwater.wait_for(f"event = '{tag}'", 4, seconds=40)
+    headwater.wait_for(f"event_text = '{tag}'", 4, seconds=40)
     context.close()
 
 
@@ -100,9 +100,7 @@ def test_the_webdriver_of_this_test_is_not_dropped(
     """By default bots are flagged, never dropped: a headless browser's events are still there, with a verdict."""
     context, page = load(browser, site, headwater)
     page.evaluate(f"() => analytics.track('{tag}')")
-    eventually(lambda: headwater.count(f"event = '{tag}'") == 1, what="the event")
-    assert headwater.sql(f"SELECT is_bot FROM headwater.events WHERE event = '{tag}'")[0]["is_bot"] in (
-        True,
-        1,
-    )
+    eventually(lambda: headwater.count(f"event_text = '{tag}'") == 1, what="the event")
+    row = headwater.sql(f"SELECT context_bot_is_bot AS bot FROM headwater.events WHERE event_text = '{tag}'")[0]
+    assert row["bot"] is True
     context.close()

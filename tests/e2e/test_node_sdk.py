@@ -33,10 +33,10 @@ def send(host: str, event: str, count: int) -> None:
 def test_every_call_of_segments_node_sdk_arrives_once(headwater: Running, tag: str) -> None:
     """100 tracks and one of each other call; nested properties stay readable."""
     send(headwater.url, tag, 100)
-    headwater.wait_for(f"event = '{tag}'", 100)
+    headwater.wait_for(f"event_text = '{tag}'", 100)
     headwater.wait_for(f"user_id = 'user-{tag}'", 5)
     row = headwater.sql(
-        f"SELECT toString(properties.nested.deep) AS deep FROM headwater.events WHERE event = '{tag}' LIMIT 1"
+        f"SELECT toString(properties.nested.deep) AS deep FROM headwater.events WHERE event_text = '{tag}' LIMIT 1"
     )
     assert "drei" in row[0]["deep"]
 
@@ -46,4 +46,4 @@ def test_segments_node_sdk_retries_through_503(headwater: Running, tag: str) -> 
     with FaultyProxy(headwater.port, ["503", "reset", "503"]) as proxy:
         send(f"http://127.0.0.1:{proxy.port}", tag, 60)
         assert proxy.met[:3] == ["503", "reset", "503"]
-    headwater.wait_for(f"event = '{tag}'", 60)
+    headwater.wait_for(f"event_text = '{tag}'", 60)

@@ -29,7 +29,7 @@ def test_every_call_of_segments_python_sdk_arrives_once(headwater: Running, tag:
     client.shutdown()
     headwater.wait_for(f"user_id = '{user}'", 6)
     rows = headwater.sql(
-        f"SELECT event, toFloat64(properties.total) AS total FROM headwater.events WHERE event = '{tag}'"
+        f"SELECT event_text AS event, toFloat64(properties.total) AS total FROM headwater.events WHERE event_text = '{tag}'"
     )
     assert [(row["event"], row["total"]) for row in rows] == [(tag, 12.5)]
 
@@ -40,7 +40,7 @@ def test_gzip_of_segments_python_sdk(headwater: Running, tag: str) -> None:
     for number in range(300):
         client.track(f"u{number}", tag, {"n": number})
     client.shutdown()
-    headwater.wait_for(f"event = '{tag}'", 300)
+    headwater.wait_for(f"event_text = '{tag}'", 300)
 
 
 def test_segments_python_sdk_retries_through_503_and_resets(headwater: Running, tag: str) -> None:
@@ -51,7 +51,7 @@ def test_segments_python_sdk_retries_through_503_and_resets(headwater: Running, 
             client.track(f"u{number}", tag, {"n": number})
         client.shutdown()
         assert proxy.met[:3] == ["503", "reset", "503"]
-    headwater.wait_for(f"event = '{tag}'", 120)
+    headwater.wait_for(f"event_text = '{tag}'", 120)
 
 
 def test_a_restart_of_the_collector_loses_nothing_of_segments_python_sdk(
@@ -64,7 +64,7 @@ def test_a_restart_of_the_collector_loses_nothing_of_segments_python_sdk(
         if number == 150:
             headwater.child("collector").kill()
     client.shutdown()
-    headwater.wait_for(f"event = '{tag}'", 400, seconds=40)
+    headwater.wait_for(f"event_text = '{tag}'", 400, seconds=40)
 
 
 def test_rudderstacks_python_sdk(headwater: Running, tag: str) -> None:
@@ -73,7 +73,7 @@ def test_rudderstacks_python_sdk(headwater: Running, tag: str) -> None:
     for number in range(30):
         client.track(f"u{number}", tag, {"n": number})
     client.shutdown()
-    headwater.wait_for(f"event = '{tag}'", 30)
+    headwater.wait_for(f"event_text = '{tag}'", 30)
 
 
 def test_the_same_batch_twice_is_one_set_of_rows(headwater: Running, tag: str) -> None:
@@ -82,10 +82,10 @@ def test_the_same_batch_twice_is_one_set_of_rows(headwater: Running, tag: str) -
     body = gzip.compress(json.dumps({"batch": events, "writeKey": "wk_api"}).encode())
     for _ in range(2):
         assert headwater.post("/v1/batch", body, **{"Content-Encoding": "gzip"}) == (200, {"success": True})
-    headwater.wait_for(f"event = '{tag}'", 25)
+    headwater.wait_for(f"event_text = '{tag}'", 25)
     eventually(
         lambda: (
-            headwater.sql(f"SELECT count() AS n FROM headwater.dropped WHERE message_id LIKE '{tag}-%'")[0][
+            headwater.sql(f"SELECT count() AS n FROM headwater.dropped WHERE reason = 'duplicate' AND id LIKE '{tag}-%'")[0][
                 "n"
             ]
             in (25, "25")

@@ -22,6 +22,7 @@ class FaultyProxy:
         self.script: deque[Fault] = deque(script)
         self.met: list[Fault] = []
         self.port = 0
+        self._connections: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -46,11 +47,17 @@ class FaultyProxy:
         self._ready.set()
         async with server:
             await self._stop.wait()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-        await asyncio.sleep(0)
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve_one(reader, writer))
+        self._connections.add(task)
+        await asyncio.wait([task])
+        self._connections.discard(task)
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         fault: Fault = self.script.popleft() if self.script else "pass"
         self.met.append(fault)
         try:

@@ -76,7 +76,7 @@ AS SELECT
     coalesce(e.user_id, nullIf(i.user_id, ''), e.anonymous_id, '') AS person_id,
     e.type AS type, e.event AS event, e.timestamp AS timestamp, e.received_at AS received_at, e.source_id AS source_id,
     e.anonymous_id AS anonymous_id, coalesce(e.group_id, e.context_group_id) AS group_id, e.context_page_url AS url,
-    CAST(e.context_bot_class IS NOT NULL, 'Bool') AS is_bot
+    CAST(ifNull(e.context_bot_is_bot, false), 'Bool') AS is_bot
 FROM $database.events AS e FINAL
 LEFT JOIN (SELECT anonymous_id, user_id FROM $database.identity_facts FINAL WHERE deleted = 0) AS i
     ON e.anonymous_id = i.anonymous_id
