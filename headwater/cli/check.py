@@ -14,7 +14,7 @@ from headwater.paths import DataDir
 from headwater.run import exits
 
 if TYPE_CHECKING:
-    from headwater.workspace.model import Destination
+    from headwater.workspace.model import Destination, Workspace
 
 
 def check(
@@ -34,7 +34,7 @@ def check(
                 print(problem)
             complain(f"{len(error.problems)} problem(s)")
         raise typer.Exit(exits.CONFIG) from None
-    hints = _hints(loaded.workspace.destinations)
+    hints = [*_filter_hints(loaded.workspace.destinations), *_retention_hints(loaded.workspace)]
     if json_:
         emit_json({"file": str(file), "valid": True, "problems": [], "hints": hints})
         return
@@ -44,8 +44,8 @@ def check(
     print(f"{file}: valid; {len(sources)} source(s), {len(destinations)} destination(s)")
 
 
-def _hints(destinations: Mapping[str, Destination]) -> list[str]:
-    """What is legal and yet most likely a slip of the pen."""
+def _filter_hints(destinations: Mapping[str, Destination]) -> list[str]:
+    """Filters that are legal and yet most likely a slip of the pen."""
     from headwater import fql
 
     return [
@@ -54,3 +54,20 @@ def _hints(destinations: Mapping[str, Destination]) -> list[str]:
         if destination.filter
         for hint in fql.compile(destination.filter).hints
     ]
+
+
+def _retention_hints(workspace: Workspace) -> list[str]:
+    """Where the log keeps more than its settings say, because the dedupe memory is rebuilt from it."""
+    from headwater.log.retention import DAY_S, folded_s
+
+    window = workspace.processors.dedupe.window_days
+    needed = folded_s(window) / DAY_S
+    because = (
+        f"processors.dedupe.window_days is {window}: processed and dropped events are kept {needed:.0f} days"
+    )
+    hints = []
+    if workspace.log.retention_days < needed and "retention_days" in workspace.log.model_fields_set:
+        hints.append(f"log.retention_days is {workspace.log.retention_days:g}, {because} all the same")
+    if workspace.log.retention_bytes:
+        hints.append(f"log.retention_bytes is set, {because} whatever the size of processor.db")
+    return hints

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headwater.clock import Clock, SystemClock
 from headwater.log.protocol import Log
-from headwater.log.retention import DAY_S, Policy
+from headwater.log.retention import DAY_S, Policy, folded_s
 from headwater.log.sqlite import SqliteLog
 from headwater.log.topics import Writer
 from headwater.paths import DataDir
-from headwater.workspace.model import LogSettings
+from headwater.workspace.model import Dedupe, LogSettings
+
+_DEFAULT_WINDOW = Dedupe().window_days
 
 
-def open_log(settings: LogSettings, data: DataDir, writer: Writer | None, clock: Clock | None = None) -> Log:
+def open_log(
+    settings: LogSettings,
+    data: DataDir,
+    writer: Writer | None,
+    clock: Clock | None = None,
+    window_days: Callable[[], int] = lambda: _DEFAULT_WINDOW,
+) -> Log:
     """The log of `data`, to be opened with `async with`; `writer` is the file this process writes, None to only read.
 
-    Entering it raises AlreadyRunning where another process is that writer.
+    `window_days` is the dedupe window in force, asked whenever something is to be removed: what the processors' memory is
+    rebuilt from outlives it. Entering the log raises AlreadyRunning where another process is that writer.
     """
+
+    def policy() -> Policy:
+        return Policy(settings.retention_days * DAY_S, settings.retention_bytes, folded_s(window_days()))
+
     return SqliteLog(
         data,
         clock or SystemClock(),
         writers=() if writer is None else (writer,),
         partitions=settings.partitions,
-        policy=Policy(settings.retention_days * DAY_S, settings.retention_bytes),
+        policy=policy,
     )

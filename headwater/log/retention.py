@@ -1,7 +1,7 @@
 """What may be removed from a log file: old or surplus rows that every group has read. Deciding is pure; `trim` deletes.
 
-Nothing a registered group has yet to read is ever removed, however old or large. A topic whose reading process has never
-been seen (its file does not exist) is kept whole.
+Nothing a registered group has yet to read is ever removed, however old or large, and nothing of the outputs that the
+dedupe memory is rebuilt from. A topic whose reading process has never been seen (its file does not exist) is kept whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from headwater.log.sqlite_reader import Need
 from headwater.log.sqlite_sheet import Sheet
 from headwater.log.topics import (
     ACCEPTED,
+    FOLDED,
     RETRY_PREFIX,
     TopicSpec,
     Writer,
@@ -35,6 +36,7 @@ class Policy:
 
     retention_s: float
     max_bytes: int = 0
+    folded_s: float = 9 * DAY_S  # how far back the dedupe memory may have to be rebuilt, see `folded_s`
 
     def seconds(self, spec: TopicSpec) -> float:
         """0 keeps for ever. The setting shortens `accepted` and `deliveries` and can only lengthen the others: the
@@ -43,7 +45,20 @@ class Policy:
         if spec.retention_s == 0:
             return 0
         mine = spec.writer == "processor" or spec.name.startswith(RETRY_PREFIX)
-        return max(self.retention_s, spec.retention_s) if mine else self.retention_s
+        return max(self.retention_s, spec.retention_s, self.least(spec)) if mine else self.retention_s
+
+    def least(self, spec: TopicSpec) -> float:
+        """The age up to which not even a file over its bound gives up a row."""
+        return self.folded_s if spec.name in FOLDED else 0
+
+
+def folded_s(window_days: int) -> float:
+    """How long outputs are needed to rebuild the dedupe memory of a window.
+
+    The window counts whole days, so that its first day began up to `window_days` + 1 days ago; one day more for collectors
+    whose clocks disagree, as the memory itself keeps.
+    """
+    return (window_days + 2) * DAY_S
 
 
 class Floor(NamedTuple):
@@ -83,13 +98,15 @@ class _Row(NamedTuple):
     records: int
     size: int
     kept_s: float
+    least_s: float
 
 
 class Trimmed(NamedTuple):
-    """What one step of trimming has done: rows removed, and whether there is more to do."""
+    """What one step of trimming has done: rows removed, whether there is more to do, bytes left above the bound."""
 
     rows: int
     more: bool
+    surplus: int = 0
 
 
 def trim(sheet: Sheet, floor: Floor, policy: Policy) -> Trimmed:
@@ -105,24 +122,30 @@ def trim(sheet: Sheet, floor: Floor, policy: Policy) -> Trimmed:
     free = _pragma(sheet, "freelist_count")
     if free:
         sheet.give_back(min(free, VACUUM_PAGES))
-    return Trimmed(len(victims), bool(victims) or free > VACUUM_PAGES)
+    return Trimmed(len(victims), bool(victims) or free > VACUUM_PAGES, _surplus(sheet, policy))
+
+
+def _surplus(sheet: Sheet, policy: Policy) -> int:
+    """Bytes in use above the bound; negative where there is room, 0 without a bound."""
+    used = (_pragma(sheet, "page_count") - _pragma(sheet, "freelist_count")) * _pragma(sheet, "page_size")
+    return used - policy.max_bytes if policy.max_bytes else 0
 
 
 def _victims(sheet: Sheet, floor: Floor, policy: Policy) -> Iterator[_Row]:
-    used = (_pragma(sheet, "page_count") - _pragma(sheet, "freelist_count")) * _pragma(sheet, "page_size")
-    surplus = used - policy.max_bytes if policy.max_bytes else 0
+    surplus = _surplus(sheet, policy)
     streams = [
-        _removable(sheet, part, floor.of(part.tp, part.end, part.spec.writer), policy.seconds(part.spec))
+        _removable(sheet, part, floor.of(part.tp, part.end, part.spec.writer), policy)
         for part in _plain(sheet)
     ]
-    taken = 0
-    for count, row in enumerate(merge(*streams)):
-        aged = row.last_ms < sheet.now_ms - row.kept_s * 1000
-        if not (aged or surplus > 0) or count == TRIM_ROWS or taken > TRIM_BYTES:
-            return
+    rows = taken = 0
+    for row in merge(*streams):
+        age_s = max(0, sheet.now_ms - row.last_ms) / 1000
+        if not (age_s > row.kept_s or (surplus > 0 and age_s >= row.least_s)):
+            continue  # and so are its younger neighbours, while another topic's rows may be kept for less
         yield row
-        taken += row.size
-        surplus -= row.size
+        rows, taken, surplus = rows + 1, taken + row.size, surplus - row.size
+        if rows == TRIM_ROWS or taken > TRIM_BYTES:
+            return
 
 
 class _Part(NamedTuple):
@@ -139,8 +162,9 @@ def _plain(sheet: Sheet) -> Iterator[_Part]:
             yield _Part(part, spec, TopicPartition(topic, partition), end)
 
 
-def _removable(sheet: Sheet, part: _Part, needed: int, kept_s: float) -> Iterator[_Row]:
+def _removable(sheet: Sheet, part: _Part, needed: int, policy: Policy) -> Iterator[_Row]:
     """Rows of a partition that everyone has read, oldest first."""
+    kept_s, least_s = policy.seconds(part.spec), policy.least(part.spec)
     if kept_s == 0:  # for ever, whatever the size: dead letters go when somebody discards them
         return
     rows = sheet.execute(
@@ -154,7 +178,7 @@ def _removable(sheet: Sheet, part: _Part, needed: int, kept_s: float) -> Iterato
         )  # a row never goes before an older neighbour: offsets must stay contiguous
         if (place & OFFSET_MASK) + count > needed:
             return
-        yield _Row(newest, place, count, size, kept_s)
+        yield _Row(newest, place, count, size, kept_s, least_s)
 
 
 def _bury(sheet: Sheet, floor: Floor) -> None:

@@ -64,10 +64,10 @@ class SqliteLog:
         *,
         writers: Collection[Writer] = (),
         partitions: int = 1,
-        policy: Policy = KEEP,
+        policy: Callable[[], Policy] = lambda: KEEP,
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
-        """`writers` are the files this process writes; none for a reader."""
+        """`writers` are the files this process writes, none for a reader; `policy` is asked at each trimming."""
         self._data, self._clock, self._count = data, clock, partitions
         self._writers, self._policy, self._queue_bytes = frozenset(writers), policy, queue_bytes
         self._signals = Signals()
@@ -79,6 +79,7 @@ class SqliteLog:
             name: set() for name in WRITERS
         }  # slept on, written by others
         self._versions: dict[Writer, int] = {}
+        self._too_large: set[Writer] = set()  # files over their bound of which that was said
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -187,12 +188,26 @@ class SqliteLog:
         """Remove what retention allows from the files this process writes; how many rows went."""
         needs = {name: await self._reading(reader.needs) for name, reader in self._readers.items()}
         floor, total = floor_of(needs), 0
-        for committer in self._open.values():
+        policy = self._policy()
+        for name, committer in self._open.items():
             step = Trimmed(0, more=True)
             while step.more:
-                step = await committer.do(partial(trim, floor=floor, policy=self._policy))
+                step = await committer.do(partial(trim, floor=floor, policy=policy))
                 total += step.rows
+            self._tell_of_size(name, step.surplus, policy)
         return total
+
+    def _tell_of_size(self, name: Writer, surplus: int, policy: Policy) -> None:
+        """Say, once each time it happens, that a file could not be brought below its bound."""
+        if surplus <= 0:
+            self._too_large.discard(name)
+        elif name not in self._too_large:
+            self._too_large.add(name)
+            _log.warning(
+                "%s.db is %d bytes larger than log.retention_bytes (%d) and nothing more may go: the rest has not been read "
+                "by everyone, or the dedupe window needs it; raise the bound, shorten processors.dedupe.window_days, or see "
+                "with `headwater status` who is behind", name, surplus, policy.max_bytes,
+            )  # fmt: skip
 
     async def backup(self, folder: Path) -> list[Path]:
         """Copy every file, while all of them are in use, to a folder that holds none yet; the files made.

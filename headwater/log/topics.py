@@ -24,6 +24,10 @@ RETRY_PREFIX = "retry."  # retry.<destination>: one partition per delay tier
 DEAD_PREFIX = "dead."  # dead.<destination>
 DESTINATION_TOTALS = "totals.destinations"
 
+FOLDED = frozenset(
+    (PROCESSED, DROPPED)
+)  # the processors' state is rebuilt from these: they outlive the dedupe window
+
 PROCESSOR_GROUP = "processor"
 DESTINATION_GROUP_PREFIX = "destination."
 
@@ -49,7 +53,7 @@ def _declared(partitions: int) -> dict[str, TopicSpec]:
         spec.name: spec
         for spec in (
             TopicSpec(ACCEPTED, "collector", partitions),
-            TopicSpec(PROCESSED, "processor", partitions, retention_s=8 * _DAY),
+            TopicSpec(PROCESSED, "processor", partitions),
             TopicSpec(DROPPED, "processor", partitions, retention_s=30 * _DAY),
             TopicSpec(PROFILES, "processor", partitions, compacted=True, retention_s=0),
             TopicSpec(TOTALS, "processor", 1, compacted=True, retention_s=0),

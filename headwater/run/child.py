@@ -125,7 +125,13 @@ async def _stage(settings: StageSettings, loaded: Loaded) -> None:
         _lifeline(settings.lifeline_fd, leave.set)
     clock = SystemClock()
     async with (
-        open_log(loaded.workspace.log, settings.data, settings.stage) as log,
+        open_log(
+            loaded.workspace.log,
+            settings.data,
+            settings.stage,
+            clock,
+            lambda: live.current.processors.dedupe.window_days,
+        ) as log,
         asyncio.TaskGroup() as tasks,
     ):
         watching = tasks.create_task(watcher.run())

@@ -162,8 +162,12 @@ class LogSettings(Section):
     partitions: int = Field(
         default=1, ge=1, le=1024, description="Of the event topics; fixed once events exist."
     )
-    retention_days: float = Field(default=7, gt=0, description="How long read records are kept.")
-    retention_bytes: int = Field(default=0, ge=0, description="Upper size of each log file; 0 for none.")
+    retention_days: float = Field(
+        default=7, gt=0, description="How long read records are kept; outputs outlive the dedupe window."
+    )
+    retention_bytes: int = Field(
+        default=0, ge=0, description="Upper size of each log file, above what is still needed; 0 for none."
+    )
 
 
 class Workspace(Section):

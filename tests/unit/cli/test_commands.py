@@ -55,6 +55,22 @@ def test_init_tells_the_keys_as_json(folder: Path) -> None:
     assert told["write_keys"]["api"] == load(folder / "headwater.yaml").workspace.sources["api"].write_keys
 
 
+def test_check_says_where_the_log_keeps_more_than_its_settings(folder: Path) -> None:
+    """A retention shorter than the dedupe window is adapted, not obeyed, and the operator is told so."""
+    text = "workspace: acme\nsources:\n  web: {kind: browser, write_keys: [wk_web]}\n"
+    (folder / "headwater.yaml").write_text(text)
+    assert "hint" not in run("check").stdout
+    (folder / "headwater.yaml").write_text(
+        text
+        + "processors: {dedupe: {window_days: 30}}\nlog: {retention_days: 3, retention_bytes: 1000000000}\n"
+    )
+    result = run("check")
+    assert result.exit_code == 0
+    assert "hint: log.retention_days is 3, processors.dedupe.window_days is 30" in result.stdout
+    assert "kept 32 days" in result.stdout
+    assert "hint: log.retention_bytes is set" in result.stdout
+
+
 def test_check_prints_every_problem_with_its_place(folder: Path) -> None:
     """As compilers do, so that editors can jump there; exit code 2."""
     (folder / "headwater.yaml").write_text(

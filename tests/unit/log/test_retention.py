@@ -8,12 +8,15 @@ import pytest
 
 from headwater.clock import ManualClock
 from headwater.errors import OffsetOutOfRange
+from headwater.log.open import open_log
 from headwater.log.protocol import Bounds, Entry, Position, Record, TopicPartition
 from headwater.log.retention import DAY_S, Policy
 from headwater.log.sqlite import WRITERS, SqliteLog
-from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP, PROFILES
+from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP, PROFILES
 from headwater.paths import DataDir
+from headwater.workspace.model import LogSettings
 
+DROPPED_OUT = TopicPartition(DROPPED, 0)
 IN, OUT, ROWS = TopicPartition(ACCEPTED, 0), TopicPartition(PROCESSED, 0), TopicPartition(PROFILES, 0)
 
 
@@ -26,7 +29,7 @@ async def advance(log: SqliteLog, offset: int) -> None:
 
 async def test_only_what_is_old_and_read_goes(data: DataDir, clock: ManualClock) -> None:
     """Age alone removes nothing; reading alone removes nothing; a read past the gap is loud."""
-    async with SqliteLog(data, clock, writers=WRITERS, policy=Policy(DAY_S)) as log:
+    async with SqliteLog(data, clock, writers=WRITERS, policy=lambda: Policy(DAY_S)) as log:
         for _ in range(4):
             await log.append([Entry(*IN, Record(b"x"))])
             clock.advance(DAY_S / 2)
@@ -93,7 +96,7 @@ async def test_the_collector_trims_by_the_positions_in_the_processors_file(
 async def test_a_file_over_its_size_gives_up_read_rows_and_shrinks(data: DataDir, clock: ManualClock) -> None:
     """Oldest first, down to the bound, and the space goes back to the disk."""
     bound = 1 << 20
-    async with SqliteLog(data, clock, writers=WRITERS, policy=Policy(30 * DAY_S, bound)) as log:
+    async with SqliteLog(data, clock, writers=WRITERS, policy=lambda: Policy(30 * DAY_S, bound)) as log:
         for _ in range(60):
             await log.append([Entry(*IN, Record(os.urandom(50_000)))])
         assert await log.trim() == 0, "over its bound, but unread"
@@ -108,14 +111,71 @@ async def test_the_processors_outputs_are_kept_for_as_long_as_state_may_be_rebui
     data: DataDir, clock: ManualClock
 ) -> None:
     """A short retention_days shortens `accepted`, not the topics that the state is a fold of."""
-    async with SqliteLog(data, clock, writers=WRITERS, policy=Policy(DAY_S)) as log:
+    async with SqliteLog(data, clock, writers=WRITERS, policy=lambda: Policy(DAY_S)) as log:
         transaction = (await log.claim(PROCESSOR_GROUP, IN)).begin()
         transaction.append(*OUT, [Record(b"x")])
         await transaction.commit()
-        clock.advance(7.5 * DAY_S)
+        clock.advance(8.5 * DAY_S)
         assert await log.trim() == 0
         clock.advance(DAY_S)
         assert await log.trim() == 1
+
+
+async def _output(log: SqliteLog, tp: TopicPartition, value: bytes = b"x") -> None:
+    transaction = (await log.claim(PROCESSOR_GROUP, IN)).begin()
+    transaction.append(*tp, [Record(value)])
+    await transaction.commit()
+
+
+async def test_outputs_outlive_the_dedupe_window_of_the_workspace_in_force(
+    data: DataDir, clock: ManualClock
+) -> None:
+    """A window made longer while the log is open counts at once, for processed and dropped events."""
+    window = 7
+    settings = LogSettings(retention_days=1)
+    log = open_log(settings, data, "processor", clock, lambda: window)
+    async with log, SqliteLog(data, clock, writers=["destinations"]):
+        assert isinstance(log, SqliteLog)
+        await _output(log, OUT)
+        await _output(log, DROPPED_OUT)
+        window = 30
+        clock.advance(31.5 * DAY_S)
+        assert await log.trim() == 0
+        clock.advance(DAY_S)
+        assert await log.trim() == 2
+
+
+async def test_a_bound_on_size_takes_nothing_from_the_dedupe_window_and_says_so(
+    data: DataDir, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Outputs within the window stay although the file is too large; older ones go, and one warning tells of the rest."""
+    log = open_log(LogSettings(retention_bytes=500_000), data, "processor", clock, lambda: 2)
+    async with log, SqliteLog(data, clock, writers=["destinations"]):
+        assert isinstance(log, SqliteLog)
+        for _ in range(30):
+            await _output(log, OUT, os.urandom(50_000))
+            clock.advance(DAY_S / 4)
+        await log.trim()
+        assert await log.bounds(OUT) == Bounds(15, 30)  # younger than the window and two days more
+        assert "processor.db is" in caplog.text
+        caplog.clear()
+        await log.trim()
+        assert not caplog.text
+        clock.advance(3 * DAY_S)
+        await log.trim()
+        begin, _ = await log.bounds(OUT)
+        assert begin > 20, "the rest is no longer needed and the bound holds"
+
+
+async def test_a_topic_kept_for_long_delays_no_other(data: DataDir, clock: ManualClock) -> None:
+    """An old row that stays does not keep a younger one of another topic that may go."""
+    async with SqliteLog(data, clock, writers=WRITERS) as log:
+        await _output(log, DROPPED_OUT)
+        clock.advance(DAY_S)
+        await _output(log, OUT)
+        clock.advance(10 * DAY_S)
+        assert await log.trim() == 1
+        assert (await log.bounds(DROPPED_OUT), await log.bounds(OUT)) == (Bounds(0, 1), Bounds(1, 1))
 
 
 async def test_deleted_keys_are_forgotten_in_the_end(data: DataDir, clock: ManualClock) -> None:
