@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from headwater.cli.check import check
+from headwater.cli.demo import demo
 from headwater.cli.dlq import app as dlq
 from headwater.cli.doctor import doctor
 from headwater.cli.init import init
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 for command in (
     up,
+    demo,
     init,
     check,
     send,

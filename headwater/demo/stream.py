@@ -77,16 +77,23 @@ def batches(seed: int, now_ms: int, accounts: int = 40) -> Iterator[Batch]:
     for number in range(accounts):
         _account(story, number)
     pages = [_crawl(story) for _ in range(accounts * 4)]
-    for source, events in (("web", story.web), ("api", story.api)):
-        events.sort(key=lambda event: str(event["timestamp"]))
-        for start in range(0, len(events), BATCH):
-            batch = Batch(source, events[start : start + BATCH])  # type: ignore[arg-type]
-            yield batch
-            if story.rng.random() < 0.06:
-                yield Batch(batch.source, batch.events, note="sent twice")
+    for batch in _batched(story):
+        yield batch
+        if story.rng.random() < 0.06:
+            yield Batch(batch.source, batch.events, note="sent twice")
     for start in range(0, len(pages), BATCH):
         yield Batch("web", pages[start : start + BATCH], user_agent=CRAWLER, note="crawler")
     yield from _strange_clocks(story)
+
+
+def _batched(story: _Story) -> list[Batch]:
+    """Both sources' events in batches, in the order in which they were complete."""
+    found: list[Batch] = []
+    for source, events in (("web", story.web), ("api", story.api)):
+        events.sort(key=lambda event: str(event["timestamp"]))
+        starts = range(0, len(events), BATCH)
+        found.extend(Batch(source, events[at : at + BATCH]) for at in starts)  # type: ignore[arg-type]
+    return sorted(found, key=lambda batch: str(batch.events[-1]["timestamp"]))
 
 
 def _account(story: _Story, number: int) -> None:

@@ -85,9 +85,9 @@ def test_the_same_batch_twice_is_one_set_of_rows(headwater: Running, tag: str) -
     headwater.wait_for(f"event_text = '{tag}'", 25)
     eventually(
         lambda: (
-            headwater.sql(f"SELECT count() AS n FROM headwater.dropped WHERE reason = 'duplicate' AND id LIKE '{tag}-%'")[0][
-                "n"
-            ]
+            headwater.sql(
+                f"SELECT count() AS n FROM headwater.dropped WHERE reason = 'duplicate' AND id LIKE '{tag}-%'"
+            )[0]["n"]
             in (25, "25")
         ),
         what="25 duplicates in headwater.dropped",
