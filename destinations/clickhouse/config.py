@@ -51,8 +51,15 @@ class Config(DestinationConfig):
     @field_validator("url")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
-        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-            raise ValueError(f"url is {url!r}; expected http(s)://host:port of ClickHouse's HTTP interface")
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected http(s)://host:port of ClickHouse's HTTP interface")
+        if parts.username or parts.password:
+            raise ValueError(
+                "no user and password in the url; they have settings of their own: username, password"
+            )
         return url
 
     @model_validator(mode="after")

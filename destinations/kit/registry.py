@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import destinations
+from destinations.kit.literals import secret_options
 from destinations.kit.select import Selection, selection
 from destinations.kit.settings import DeliverySettings, Policy, policy
 from headwater import fql
@@ -136,8 +137,21 @@ def validate_destination(kind: str, options: Mapping[str, Any]) -> Sequence[Opti
 
 
 def _validate_table(kind: str, options: Mapping[str, Any]) -> Sequence[OptionProblem]:
-    config = getattr(importlib.import_module(f"destinations.{kind}.config"), "Config", None)
-    return _check(config, dict(options), ()) if config is not None else []
+    return _check(_table_config(kind), dict(options), ())
+
+
+def _table_config(kind: str) -> type[DestinationConfig]:
+    config: type[DestinationConfig] = importlib.import_module(f"destinations.{kind}.config").Config
+    return config
+
+
+def secrets_in(kind: str, options: Mapping[str, Any]) -> list[tuple[str | int, ...]]:
+    """The paths of the secrets among one destination's options; none for a type that does not exist."""
+    try:
+        config = _table_config(kind) if kind in TABLES else find(kind).Config
+    except ConfigError:
+        return []
+    return list(secret_options(config, options))
 
 
 def _check(model: type[Any], value: object, prefix: tuple[str | int, ...]) -> list[OptionProblem]:

@@ -31,9 +31,9 @@ def find(data: DataDir, given: str | None) -> Path:
 
 def read(file: Path) -> Loaded:
     """Load and check the file, and keep its secrets out of the logs. Raises ConfigError."""
-    from destinations.kit.registry import validate_destination
+    from destinations.kit.registry import secrets_in, validate_destination
 
-    loaded = load(file, validate_destination)
+    loaded = load(file, validate_destination, secret_options=secrets_in)
     logs.redact(loaded.secrets)
     return loaded
 

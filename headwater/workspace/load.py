@@ -1,13 +1,15 @@
 """headwater.yaml from disk to a checked `Workspace`; every problem at once, each with file, line and column.
 
-This layer may not know destinations: their options are checked by a function that the caller passes in
-(`destinations.kit.registry.validate_destination`), which names the option's path and what is wrong with it.
+This layer may not know destinations: their options are checked by functions that the caller passes in
+(`destinations.kit.registry`): one names the option's path and what is wrong with it, one tells which options are secrets.
+Secrets stand in variables or files of their own, never in this file, which people share and put under version control.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +40,8 @@ class OptionProblem(Protocol):
 
 
 ValidateDestination = Callable[[str, Mapping[str, Any]], Sequence[OptionProblem]]
+SecretOptions = Callable[[str, Mapping[str, Any]], Iterable[tuple[str | int, ...]]]
+COMMON = ("type", "enabled", "filter")  # keys of a destination that are not its type's options
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ def load(
     file: Path,
     validate_destination: ValidateDestination | None = None,
     environ: Mapping[str, str] = os.environ,
+    secret_options: SecretOptions | None = None,
 ) -> Loaded:
     """Read and check the file. Raises ConfigError with every problem found."""
     try:
@@ -73,7 +78,7 @@ def load(
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem("the workspace is not UTF-8 text", str(file), line, 1)]) from None
-    return loads(text, file, validate_destination, environ)
+    return loads(text, file, validate_destination, environ, secret_options)
 
 
 def loads(
@@ -81,6 +86,7 @@ def loads(
     file: Path,
     validate_destination: ValidateDestination | None = None,
     environ: Mapping[str, str] = os.environ,
+    secret_options: SecretOptions | None = None,
 ) -> Loaded:
     """Check the text of a workspace; `file` names it in messages and anchors `file:` references. Raises ConfigError."""
     tree = parse(text, str(file), environ, file.absolute().parent)
@@ -90,6 +96,7 @@ def loads(
         raise ConfigError(tree.problems)
     workspace = _validate(tree)
     _check_destinations(tree, validate_destination)
+    _check_secrets(tree, secret_options)
     if tree.problems or workspace is None:
         raise ConfigError(sorted(tree.problems, key=lambda problem: (problem.line, problem.column)))
     keys = {key for source in workspace.sources.values() for key in source.write_keys}
@@ -157,7 +164,6 @@ def _check_connections(tree: Tree) -> None:
 
 
 def _check_destinations(tree: Tree, validate: ValidateDestination | None) -> None:
-    common = ("type", "enabled", "filter")
     for name, settings in _mapping(tree, "destinations").items():
         if not isinstance(settings, dict):
             continue
@@ -165,12 +171,31 @@ def _check_destinations(tree: Tree, validate: ValidateDestination | None) -> Non
         _check_filter(tree, (*where, "filter"), settings.get("filter"))
         if validate is None or not isinstance(settings.get("type"), str):
             continue
-        options = {key: value for key, value in settings.items() if key not in common}
+        options = {key: value for key, value in settings.items() if key not in COMMON}
         for problem in validate(settings["type"], options):
             inside = (*where, *problem.path)
             if inside not in tree.unresolved:
                 place = tree.keys.get(inside) or tree.place(inside)
                 tree.problem(place, f"{dotted(inside)}: {problem.message}")
+
+
+def _check_secrets(tree: Tree, secret_options: SecretOptions | None) -> None:
+    """Refuse secrets that are spelled out, without repeating them."""
+    for name, settings in _mapping(tree, "destinations").items():
+        if (
+            secret_options is None
+            or not isinstance(settings, dict)
+            or not isinstance(settings.get("type"), str)
+        ):
+            continue
+        options = {key: value for key, value in settings.items() if key not in COMMON}
+        for path in secret_options(settings["type"], options):
+            where: Where = ("destinations", name, *path)
+            if where in tree.elsewhere or where in tree.unresolved:
+                continue
+            variable = re.sub(r"\W", "_", f"{name}_{path[-1]}").upper()
+            message = f'a secret may not stand in this file; write "${{{variable}}}" and set that variable, or "file:PATH"'
+            tree.problem(tree.place(where), f"{dotted(where)}: {message}")
 
 
 def _check_filter(tree: Tree, where: Where, text: object) -> None:

@@ -40,6 +40,9 @@ class Tree:
     values: dict[Where, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unresolved: set[Where] = field(default_factory=set)
+    elsewhere: set[Where] = field(
+        default_factory=set
+    )  # values that came, at least in part, from outside the file
     secrets: set[str] = field(default_factory=set)
     files: set[Path] = field(default_factory=set)
 
@@ -159,6 +162,8 @@ class _Reader:
             self.tree.unresolved.add(where)
             return value
         self.tree.secrets.update(expansion.secrets)
+        if expansion.secrets:
+            self.tree.elsewhere.add(where)
         if expansion.file is not None:
             self.tree.files.add(expansion.file)
         return expansion.value
