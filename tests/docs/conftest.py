@@ -9,7 +9,7 @@ import pytest
 
 from headwater.demo.client import send_all
 from headwater.demo.stream import batches
-from tests.support.running import WORKSPACE, Running
+from tests.support.running import WORKSPACE, Running, eventually
 
 DEMO_SEED = 7
 
@@ -25,11 +25,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         unique = len({event["messageId"] for batch in stream for event in batch.events})
         assert sent == sum(len(batch.events) for batch in stream)
         running.wait_for("1", unique, seconds=60)
-        running.wait_for("name NOT LIKE '.%' AND name IN ('trial_started', 'report_viewed')", 2, table=VIEWS)
+        eventually(lambda: running.count("1", table=VIEWS) == len(NAMES), what="the views of the demo's events")
         yield running
     finally:
         if running.process is not None:
             running.stop()
 
 
-VIEWS = "(SELECT name FROM system.tables WHERE database = 'headwater')"
+NAMES = ("trial_started", "subscription_started", "report_viewed", "invite_sent", "signed_up")
+VIEWS = f"(SELECT name FROM system.tables WHERE database = 'headwater' AND name IN {NAMES})"
