@@ -1,8 +1,14 @@
 """The collector against its floor: `python -m bench.collector [--seconds 2.5] [--rounds 3] [--json FILE]`.
 
-The floor probe is the least a durable collector in one Python process can do: a raw ASGI callable, one typed decode, a
-shared fdatasync to a plain file, the same uvicorn options. Both servers run all the time and are loaded in turns, so that
-whatever else the machine does meets both alike. CPU is the server process's own, user and system, all threads.
+The floor probe is the least that a durable collector in one Python process can do: a bare ASGI callable on stock uvicorn,
+one typed decode of every event, one append to the same durable log (the SQLite log: packed, compressed, synced), shared by
+the requests that wait, and `200`. It knows no write key and no limit, judges no event, stamps no time, makes no header: the
+record is the body as it came. Its little brother `file` writes the bodies to a plain file with a shared fdatasync instead of
+the log; it stands in the table for comparison.
+
+All servers run all the time and are loaded in turns, so that whatever else the machine does meets all alike. Every event
+that is in flight at a time is another one (ids, time, a random text), or the log would compress what real events do not let
+it. CPU is the server process's own, user and system, all threads.
 """
 
 from __future__ import annotations
@@ -11,12 +17,15 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +34,22 @@ import psutil
 import uvicorn
 import uvloop
 
-from bench.load import EVENT, LABEL
+from bench.load import EVENT
 from collector.app import build, uvicorn_options
 from collector.replies import SUCCESS
 from headwater.clock import SystemClock
+from headwater.log import topics
 from headwater.log.open import open_log
+from headwater.log.protocol import Entry, Log, Record
 from headwater.paths import DataDir
+from headwater.timestamps import iso
 from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.model import Workspace
 
 WORKSPACE = {"workspace": "bench", "sources": {"web": {"kind": "browser", "write_keys": ["wk_web"]}}}
 LOADS = {"single": (64, 1), "batch": (16, 100)}
-TARGETS = ("probe", "collector")
+TARGETS = ("file", "probe", "collector")
+BEGIN_MS = 1_767_225_600_000
 END = b'{"success":true}'
 
 
@@ -61,28 +74,23 @@ class _Batch(msgspec.Struct, rename="camel"):
 
 
 class Probe:
-    """The floor."""
+    """The floor; `append` makes bodies durable."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
+    def __init__(self, append: Callable[[list[bytes]], Awaitable[None]]) -> None:
+        self._append = append
         self._single, self._batch = msgspec.json.Decoder(_Message).decode, msgspec.json.Decoder(_Batch).decode
         self._waiting: list[bytes] = []
         self._answer: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._work())
 
-    def _sync(self, data: bytes) -> None:
-        self._file.write(data)
-        os.fdatasync(self._file.fileno())
-
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             self._wake.clear()
             waiting, self._waiting = self._waiting, []
             answer, self._answer = self._answer, None
-            await loop.run_in_executor(None, self._sync, b"\n".join(waiting))
+            await self._append(waiting)
             if answer is not None:
                 answer.set_result(None)
 
@@ -102,31 +110,66 @@ class Probe:
         await send({"type": "http.response.body", "body": SUCCESS.body})
 
 
+def to_log(log: Log) -> Callable[[list[bytes]], Awaitable[None]]:
+    """Bodies as records of the durable log."""
+
+    async def append(bodies: list[bytes]) -> None:
+        await log.append([Entry(topics.ACCEPTED, 0, Record(body)) for body in bodies])
+
+    return append
+
+
+def to_file(path: Path) -> Callable[[list[bytes]], Awaitable[None]]:
+    """Bodies as lines of a plain file, synced."""
+    file = path.open("ab", buffering=0)
+
+    def sync(data: bytes) -> None:
+        file.write(data)
+        os.fdatasync(file.fileno())
+
+    async def append(bodies: list[bytes]) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, sync, b"\n".join(bodies))
+
+    return append
+
+
 async def serve(target: str, folder: Path, listening: socket.socket) -> None:
     """Run one server until it is killed."""
-    options = uvicorn_options()
-    if target == "probe":
-        options["http"] = "httptools"
-        await uvicorn.Server(uvicorn.Config(Probe(folder / "probe.log"), **options)).serve([listening])
+    options, stock = uvicorn_options(), {**uvicorn_options(), "http": "httptools"}
+    if target == "file":
+        app = Probe(to_file(folder / "probe.log"))
+        await uvicorn.Server(uvicorn.Config(app, **stock)).serve([listening])
         return
-    data, clock = DataDir(folder).make(), SystemClock()
+    data, clock = DataDir(folder / target).make(), SystemClock()
     live = LiveWorkspace(Workspace.model_validate(WORKSPACE))
     async with open_log(live.current.log, data, "collector", clock) as log:
-        app = build(live, log, clock, data)
-        await app.start()
-        await uvicorn.Server(uvicorn.Config(app, **options)).serve([listening])
+        if target == "probe":
+            await uvicorn.Server(uvicorn.Config(Probe(to_log(log)), **stock)).serve([listening])
+            return
+        collector = build(live, log, clock, data)
+        await collector.start()
+        await uvicorn.Server(uvicorn.Config(collector, **options)).serve([listening])
 
 
-def request(batch: int) -> bytes:
-    """One whole request; its ids never change, as the collector does not look at them twice."""
-    event = EVENT % (b"ajs-next-1750000000000-0123456789ab", b"visitor-1", b"2026-01-01T00:00:00.000Z", LABEL)
+def request(batch: int, seed: int = 0) -> bytes:
+    """One whole request; a connection sends its own again and again, as the collector does not look at ids twice."""
+    rng = random.Random(seed)
+    events = [
+        EVENT
+        % (
+            b"ajs-next-1750000000000-%032x" % rng.getrandbits(128),
+            b"visitor-%d" % rng.randrange(10_000),
+            iso(BEGIN_MS + rng.randrange(50_000)).encode(),
+            rng.randbytes(110).hex().encode(),
+        )
+        for _ in range(batch)
+    ]
+    sent = iso(BEGIN_MS + 60_000).encode()
     if batch == 1:
-        path, body = b"/v1/t", event[:-1] + b',"writeKey":"wk_web","sentAt":"2026-01-01T00:00:01.000Z"}'
+        path, body = b"/v1/t", events[0][:-1] + b',"writeKey":"wk_web","sentAt":"%b"}' % sent
     else:
         path = b"/v1/batch"
-        body = b'{"batch":[%b],"writeKey":"wk_web","sentAt":"2026-01-01T00:00:01.000Z"}' % b",".join(
-            [event] * batch
-        )
+        body = b'{"batch":[%b],"writeKey":"wk_web","sentAt":"%b"}' % (b",".join(events), sent)
     head = (
         b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nUser-Agent: bench/1\r\n"
         % path
@@ -168,10 +211,12 @@ class _Client(asyncio.Protocol):
 
 async def generate(port: int, connections: int, batch: int, seconds: float) -> dict[str, float]:
     """Load a server; events answered and seconds taken."""
-    loop, data, begin = asyncio.get_running_loop(), request(batch), time.perf_counter()
+    loop = asyncio.get_running_loop()
+    requests = [request(batch, seed) for seed in range(connections)]
+    begin = time.perf_counter()
     clients = [
-        (await loop.create_connection(lambda: _Client(data, begin + seconds), "127.0.0.1", port))[1]
-        for _ in range(connections)
+        (await loop.create_connection(partial(_Client, data, begin + seconds), "127.0.0.1", port))[1]
+        for data in requests
     ]
     await asyncio.gather(*(client.ended for client in clients))
     return {
