@@ -25,7 +25,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         unique = len({event["messageId"] for batch in stream for event in batch.events})
         assert sent == sum(len(batch.events) for batch in stream)
         running.wait_for("1", unique, seconds=60)
-        eventually(lambda: running.count("1", table=VIEWS) == len(NAMES), what="the views of the demo's events")
+        members = {event["userId"] for batch in stream for event in batch.events if event["type"] == "group"}
+        running.wait_for("1", len(members), table="headwater.memberships")  # profiles come beside the events
+        eventually(lambda: running.count("1", VIEWS) == len(NAMES), what="the views of the demo's events")
+        eventually(lambda: running.count("1", TRAITS) == 1, what="the columns of the demo's account traits")
         yield running
     finally:
         if running.process is not None:
@@ -34,3 +37,4 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 NAMES = ("trial_started", "subscription_started", "report_viewed", "invite_sent", "signed_up")
 VIEWS = f"(SELECT name FROM system.tables WHERE database = 'headwater' AND name IN {NAMES})"
+TRAITS = "(SELECT name FROM system.columns WHERE database = 'headwater' AND table = 'accounts' AND name = 'industry')"
