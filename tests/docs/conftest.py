@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -26,13 +27,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert sent == sum(len(batch.events) for batch in stream)
         running.wait_for("1", unique, seconds=60)
         members = {event["userId"] for batch in stream for event in batch.events if event["type"] == "group"}
-        running.wait_for("1", len(members), table="headwater.memberships")  # profiles come beside the events
-        eventually(lambda: running.count("1", VIEWS) == len(NAMES), what="the views of the demo's events")
-        eventually(lambda: running.count("1", TRAITS) == 1, what="the columns of the demo's account traits")
+        for where, number in (("headwater.memberships", len(members)), (VIEWS, len(NAMES)), (TRAITS, 1)):
+            eventually(partial(_holds, running, where, number), what=f"{number} rows of {where}")
         yield running
     finally:
         if running.process is not None:
             running.stop()
+
+
+def _holds(running: Running, table: str, number: int) -> bool:
+    """Profiles and views come beside the events."""
+    return running.count("1", table=table) == number
 
 
 NAMES = ("trial_started", "subscription_started", "report_viewed", "invite_sent", "signed_up")
