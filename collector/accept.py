@@ -16,9 +16,10 @@ from msgspec import Raw, Struct
 
 from collector import items, nesting
 from collector.items import Item, Rejected
-from collector.stamp import resolve, stamp
+from collector.line import Template
+from collector.stamp import FUTURE_TOLERANCE_MS, resolve, stamp
 from headwater import codec, limits, timestamps
-from headwater.event import Accepted, Channel, OptionalRaw
+from headwater.event import Channel, OptionalRaw
 
 BATCH_LIMIT = limits.BATCH_BYTES + limits.BATCH_SLACK_BYTES
 _FEW = 5  # more events than this have together more brackets than one may have, so each is looked at anyway
@@ -34,6 +35,7 @@ class Envelope(NamedTuple):
     context: Raw | None = None
     integrations: Raw | None = None
     deep: bool = False  # some event may be nested too deeply: look at each
+    plain: bool = False  # no backslash anywhere: every text stands in the body as it is
 
 
 class Call(NamedTuple):
@@ -52,9 +54,11 @@ class Call(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Accepted events in their order, and the rejected ones."""
+    """Accepted events in their order, each a line of the log with its type and partition key, and the rejected ones."""
 
-    accepted: list[Accepted]
+    lines: list[bytes]
+    types: list[str]
+    keys: list[str]
     rejected: list[Rejected]
 
 
@@ -94,7 +98,8 @@ def decode(body: bytes, *, batch: bool) -> Envelope | str:
 def _decode(text: bytes, *, batch: bool) -> Envelope | str:
     if not batch:
         key = _decode_key(text).write_key
-        return Envelope([Raw(text.strip())], key, deep=nesting.brackets(text) > limits.JSON_DEPTH)
+        deep = nesting.brackets(text) > limits.JSON_DEPTH
+        return Envelope([Raw(text.strip())], key, deep=deep, plain=b"\\" not in text)
     found = _decode_batch(text)
     context, integrations = _object(found.context), _object(found.integrations)
     if context is not None or integrations is not None:
@@ -105,7 +110,7 @@ def _decode(text: bytes, *, batch: bool) -> Envelope | str:
             return "invalid_json"
     deep = len(found.batch) > _FEW or nesting.brackets(text) - len(found.batch) > limits.JSON_DEPTH
     key = found.write_key if found.write_key is not None else _key_of_first(found.batch)
-    return Envelope(found.batch, key, found.sent_at, context, integrations, deep)
+    return Envelope(found.batch, key, found.sent_at, context, integrations, deep, b"\\" not in text)
 
 
 def _decode_repaired(body: bytes, *, batch: bool) -> Envelope | str:
@@ -137,19 +142,15 @@ def _object(raw: Raw | None) -> Raw | None:
 
 def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> Outcome:
     """Judge every event of a request. `new_id(now_ms)` makes message ids for events without one."""
-    accepted: list[Accepted] = []
-    rejected: list[Rejected] = []
-    judge = _Judge(envelope, call, new_id)
+    outcome = Outcome([], [], [], [])
+    judge = _Judge(envelope, call, new_id, outcome)
     for index, raw in enumerate(envelope.items):
         if index >= limits.BATCH_EVENTS:
-            rejected.extend(_beyond(envelope.items))
+            outcome.rejected.extend(_beyond(envelope.items))
             break
-        result = judge(index, raw)
-        if type(result) is Accepted:
-            accepted.append(result)
-        else:
-            rejected.append(result)  # type: ignore[arg-type]
-    return Outcome(accepted, rejected)
+        if (rejected := judge(index, raw)) is not None:
+            outcome.rejected.append(rejected)
+    return outcome
 
 
 def _beyond(batch: list[Raw]) -> list[Rejected]:
@@ -166,16 +167,37 @@ def _beyond(batch: list[Raw]) -> list[Rejected]:
 class _Judge:
     """Judges the events of one request; what they share is read and written once."""
 
-    __slots__ = ("_call", "_envelope", "_new_id", "_received", "_sent", "_sent_text", "_shared_is_readable")
+    __slots__ = (
+        "_call",
+        "_envelope",
+        "_latest",
+        "_new_id",
+        "_outcome",
+        "_sent",
+        "_sent_text",
+        "_shared_is_readable",
+        "_template",
+    )
 
-    def __init__(self, envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> None:
-        self._envelope, self._call, self._new_id = envelope, call, new_id
-        self._received = timestamps.iso(call.now_ms)
+    def __init__(
+        self, envelope: Envelope, call: Call, new_id: Callable[[int], str], outcome: Outcome
+    ) -> None:
+        self._envelope, self._call, self._new_id, self._outcome = envelope, call, new_id, outcome
         self._sent = timestamps.parse(envelope.sent_at)
         self._sent_text = None if self._sent is None else timestamps.iso(self._sent)
         self._shared_is_readable = self._sent is not None or envelope.sent_at is None
+        self._latest = call.now_ms + FUTURE_TOLERANCE_MS
+        self._template = Template(
+            call.source_id,
+            call.channel,
+            timestamps.iso(call.now_ms),
+            (call.client_ip, call.user_agent),
+            (envelope.context, envelope.integrations),
+            plain=envelope.plain,
+        )
 
-    def __call__(self, index: int, raw: Raw) -> Accepted | Rejected:
+    def __call__(self, index: int, raw: Raw) -> Rejected | None:
+        """Write the event into the outcome, or tell why not."""
         if len(raw) > limits.EVENT_BYTES:
             message = f"the event has {len(raw)} bytes; {limits.EVENT_BYTES} are allowed"
             return Rejected(index, items.message_id_of(bytes(raw)), "event_too_large", message)
@@ -193,42 +215,28 @@ class _Judge:
         kind = self._call.type or item.type
         if (problem := items.fault(kind, item)) is not None:
             return Rejected(index, items.text_of(item.message_id), *problem)
-        return self._accepted(kind, item, raw)  # type: ignore[arg-type]
+        self._accept(kind, item, raw)  # type: ignore[arg-type]
+        return None
 
-    def _accepted(self, kind: str, item: Item, raw: Raw) -> Accepted:
-        envelope, call = self._envelope, self._call
-        timestamp, original, sent, flags = self._times(item)
+    def _accept(self, kind: str, item: Item, raw: Raw) -> None:
+        call, (lines, types, keys, _) = self._call, self._outcome
+        message_id = item.message_id or self._new_id(call.now_ms)
         here = call.client_side or (item.context is not None and item.context.direct is True)
-        return Accepted(
-            source_id=call.source_id,
-            channel=call.channel,
-            type=kind,
-            message_id=item.message_id or self._new_id(call.now_ms),
-            received_at=self._received,
-            timestamp=timestamp,
-            original_timestamp=original,
-            sent_at=sent,
-            anonymous_id=item.anonymous_id or None,
-            user_id=item.user_id or None,
-            group_id=item.group_id or None,
-            previous_id=item.previous_id or None,
-            ip=call.client_ip if here else None,
-            user_agent=call.user_agent if here else None,
-            flags=flags,
-            batch_context=envelope.context,
-            batch_integrations=envelope.integrations,
-            body=raw,
-        )
+        lines.append(self._template.line(kind, item, message_id, self._times(item), raw, here=here))
+        types.append(kind)
+        keys.append(item.anonymous_id or item.user_id or "")
 
     def _times(self, item: Item) -> tuple[str, str, str | None, list[str] | None]:
         """timestamp, originalTimestamp, sentAt as text, and flags."""
         call, text = self._call, item.timestamp
-        sent, sent_text = self._sent, self._sent_text
-        usual = self._shared_is_readable
+        sent, sent_text, usual = self._sent, self._sent_text, self._shared_is_readable
         if item.sent_at is not None:
             sent, sent_text = timestamps.canonical(item.sent_at), item.sent_at
             usual = sent is not None
         if usual and text is not None and (original := timestamps.canonical(text)) is not None:
+            result = original if sent is None else call.now_ms - (sent - original)
+            if (sent is None or original <= sent) and timestamps.MIN_MS <= result <= self._latest:
+                return timestamps.iso(result), text, sent_text, None
             result, flag = resolve(call.now_ms, call.channel, original, sent)
             return timestamps.iso(result), text, sent_text, None if flag is None else [flag]
         found = stamp(

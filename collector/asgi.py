@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from collector.ingest import Disconnected, Ingest, Receive, Scope
+from collector.ingest import Disconnected, Ingest, Receive, Scope, asked
 from collector.replies import Cors, Reply, refusal, success
 from collector.routes.table import DISCARD, INGEST, Route, with_slash
 from headwater.workspace.live import LiveWorkspace
@@ -57,7 +57,7 @@ class Collector:
         route = HOT.get(path)
         if route is not None and scope["method"] == "POST":
             try:
-                reply = await self._ingest.post(route, scope, receive)
+                reply = await self._ingest.post(asked(route, scope), receive)
             except Disconnected:
                 return
             except (

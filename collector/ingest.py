@@ -19,8 +19,9 @@ from collector.throttle import Bucket, Gate, Ticket
 from collector.view import KeyOwner, View, view
 from collector.writer import Writer, entries
 from headwater.clock import Clock
+from headwater.errors import LogError
 from headwater.log import topics
-from headwater.log.protocol import Log
+from headwater.log.protocol import Entry, Log
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.model import Workspace
@@ -55,12 +56,28 @@ class Refused(Exception):
 
 
 class Asked(NamedTuple):
-    """A request."""
+    """A request without its body; `peer` is the connection's other end, `pairs` the headers in their order."""
 
     route: Route
-    scope: Scope
+    query: bytes
+    peer: tuple[str, int] | None
+    pairs: list[tuple[bytes, bytes]]
     headers: Headers
-    body: bytes
+
+
+class Judged(NamedTuple):
+    """A request whose events wait to be durable; `reply` is its answer then."""
+
+    source_id: str
+    types: list[str]
+    batch: list[Entry]
+    reply: Reply
+
+
+def asked(route: Route, scope: Scope) -> Asked:
+    """A request as ASGI describes it."""
+    pairs = scope["headers"]
+    return Asked(route, scope["query_string"], scope["client"], pairs, dict(pairs))
 
 
 class Ingest:
@@ -81,33 +98,39 @@ class Ingest:
         """Called once the log is open."""
         self._partitions = self.log.partitions(topics.ACCEPTED)
 
-    async def post(self, route: Route, scope: Scope, receive: Receive) -> Reply:
-        """Answer one POST. Raises Disconnected."""
-        headers: Headers = dict(scope["headers"])
-        key = auth.basic_key(headers.get(b"authorization"))
+    async def post(self, one: Asked, receive: Receive) -> Reply:
+        """Answer one POST whose body is yet to come. Raises Disconnected."""
         try:
-            ticket = self._admit(route.max_bytes, headers, key)
+            ticket = self.admit(one)
         except Refused as refused:
             return refused.reply()
         try:
-            body = await self._read(route.max_bytes, headers, receive, ticket)
-            envelope = accept.decode(body, batch=route.type is None)
-            if isinstance(envelope, str):
-                return refusal(envelope)
-            query = auth.query_key(scope["query_string"]) if scope["query_string"] else None
-            key = auth.write_key(key, envelope.write_key, query)
-            asked = Asked(route, scope, headers, body)
-            return await self._take(asked, envelope, key, ticket)
+            judged = self._open(one, await _read(one.route.max_bytes, receive, ticket), ticket)
+            if isinstance(judged, Reply):
+                return judged
+            return self._answer(judged, await self.writer.write(judged.batch))
         except Refused as refused:
             return refused.reply()
         finally:
             ticket.leave()
 
+    def post_whole(self, one: Asked, body: bytes, ticket: Ticket, answer: Callable[[Reply], None]) -> None:
+        """Answer one POST that was admitted and has arrived: at once, or when the log has its events."""
+        try:
+            judged = self._open(one, body, ticket)
+        except Refused as refused:
+            judged = refused.reply()
+        if isinstance(judged, Reply):
+            answer(judged)
+        else:
+            waiting = judged
+            self.writer.submit(waiting.batch, lambda error: answer(self._answer(waiting, error)))
+
     async def picture(self, route: Route, scope: Scope, body: bytes) -> None:
         """Take the event of a pixel. Its answer is the picture whatever happens: what is lost here is counted."""
-        headers: Headers = dict(scope["headers"])
+        one = asked(route, scope)
         try:
-            ticket = self._admit(route.max_bytes, {b"content-length": b"%d" % len(body)}, None)
+            ticket = self.admit(one._replace(headers={b"content-length": b"%d" % len(body)}))
         except Refused as refused:
             self.tally.refused(UNKNOWN, refused.code)
             return
@@ -117,7 +140,11 @@ class Ingest:
                 self.tally.refused(UNKNOWN, envelope)
                 return
             key = auth.write_key(None, envelope.write_key, None)
-            await self._take(Asked(route, scope, headers, body), envelope, key, ticket)
+            judged = self._take(one, envelope, body, key, ticket)
+            if isinstance(judged, Judged):
+                reply = self._answer(judged, await self.writer.write(judged.batch))
+                if reply.status != SUCCESS.status:
+                    self.tally.refused(UNKNOWN, "log_unavailable")
         except Refused as refused:
             self.tally.refused(UNKNOWN, refused.code)
         finally:
@@ -140,14 +167,15 @@ class Ingest:
             return "log_unavailable"
         return "disk_full" if free < self.live.current.limits.disk_free_bytes else None
 
-    def _admit(self, max_bytes: int, headers: Headers, key: str | None) -> Ticket:
+    def admit(self, one: Asked) -> Ticket:
         """Decide before a byte of the body is read. Raises Refused."""
         if (code := self.may_write()) is not None:
             raise Refused(code, retry_after=1 if code == "draining" else 5)
-        length = headers.get(b"content-length")
+        length, max_bytes = one.headers.get(b"content-length"), one.route.max_bytes
         size = _CHUNK_RESERVE if length is None else int(length)
         if length is not None and size > max_bytes:
             raise Refused("body_too_large", f"the body has {size} bytes; this route takes {max_bytes}")
+        key = auth.basic_key(one.headers.get(b"authorization"))
         if key is not None and (owner := self.view.keys.get(key)) is not None and owner.rate:
             self._limit(key, owner, owner.rate, 0)
         ticket = self.gate.enter(size)
@@ -155,31 +183,23 @@ class Ingest:
             raise Refused("overloaded", retry_after=1)
         return ticket
 
-    async def _read(self, max_bytes: int, headers: Headers, receive: Receive, ticket: Ticket) -> bytes:
-        """The decompressed body. Raises Refused, Disconnected."""
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Disconnected
-        body: bytes = message["body"]
-        if message["more_body"]:
-            body = await _read_on(body, max_bytes, receive, ticket)
-        encoding = headers.get(b"content-encoding")
-        if encoding is None or not body:
-            return body
-        try:
-            inflated = inflate(body, encoding, max_bytes)
-        except TooLarge:
-            raise Refused(
-                "body_too_large", f"the body is larger than {max_bytes} bytes when decompressed"
-            ) from None
-        except BadEncoding as error:
-            raise Refused("bad_encoding", str(error)) from None
-        if not ticket.grow(len(body) + len(inflated)):
-            raise Refused("overloaded", retry_after=1)
-        return inflated
+    def _open(self, one: Asked, body: bytes, ticket: Ticket) -> Judged | Reply:
+        """Decompress, decode, find the key, judge. Raises Refused."""
+        encoding = one.headers.get(b"content-encoding")
+        if encoding is not None and body:
+            body = _inflated(body, encoding, one.route.max_bytes, ticket)
+        envelope = accept.decode(body, batch=one.route.type is None)
+        if isinstance(envelope, str):
+            return refusal(envelope)
+        basic = auth.basic_key(one.headers.get(b"authorization"))
+        query = auth.query_key(one.query) if one.query else None
+        key = auth.write_key(basic, envelope.write_key, query)
+        return self._take(one, envelope, body, key, ticket)
 
-    async def _take(self, asked: Asked, envelope: Envelope, key: str | None, ticket: Ticket) -> Reply:
-        """Judge, write, answer. Raises Refused."""
+    def _take(
+        self, one: Asked, envelope: Envelope, body: bytes, key: str | None, ticket: Ticket
+    ) -> Judged | Reply:
+        """Judge; what has to be written before it can be answered, or the answer. Raises Refused."""
         owner = self.view.keys.get(key) if key else None
         count = len(envelope.items)
         if key is None or owner is None or not owner.enabled:
@@ -187,21 +207,27 @@ class Ingest:
         if owner.rate:
             self._limit(key, owner, owner.rate, count)
         now_ms = self.clock.now_ms()
-        client_side = asked.route.client_side or owner.channel != "server"
+        client_side = one.route.client_side or owner.channel != "server"
         ip = agent = None
-        if client_side or b'"direct"' in asked.body:
-            ip, agent = self._client(asked.scope), _agent(asked.headers)
-        call = Call(owner.source_id, owner.channel, asked.route.type, now_ms, client_side, ip, agent)
-        accepted, rejected = accept.accept(envelope, call, ids.new_message_id)
+        if client_side or b'"direct"' in body:
+            ip, agent = self._client(one), _agent(one.headers)
+        call = Call(owner.source_id, owner.channel, one.route.type, now_ms, client_side, ip, agent)
+        outcome = accept.accept(envelope, call, ids.new_message_id)
+        rejected = outcome.rejected
         if rejected or not count:
             self._count_rejected(owner.source_id, rejected, count)
-        if accepted:
-            batch = entries(accepted, self._partitions, now_ms)
-            ticket.grow(ticket.size + sum(len(entry.record.value or b"") for entry in batch))
-            if (error := await self.writer.write(batch)) is not None:
-                raise Refused("log_unavailable", str(error), retry_after=5)
-            self.tally.accepted(owner.source_id, accepted)
-        return success(rejected)
+        if not outcome.lines:
+            return success(rejected)
+        batch = entries(outcome, self._partitions, now_ms)
+        ticket.grow(ticket.size + sum(len(entry.record.value or b"") for entry in batch))
+        return Judged(owner.source_id, outcome.types, batch, success(rejected))
+
+    def _answer(self, judged: Judged, error: LogError | None) -> Reply:
+        """What the log's word means for the client."""
+        if error is not None:
+            return refusal("log_unavailable", str(error), retry_after=5)
+        self.tally.accepted(judged.source_id, judged.types)
+        return judged.reply
 
     def _unknown(self, owner: KeyOwner | None, events: int) -> Reply:
         """No source wants these events: counted, and answered as configured."""
@@ -222,14 +248,13 @@ class Ingest:
             self.tally.refused(owner.source_id, "rate_limited", events)
             raise Refused("rate_limited", retry_after=wait)
 
-    def _client(self, scope: Scope) -> str | None:
+    def _client(self, one: Asked) -> str | None:
         """The client's address as far as our proxies can be believed."""
-        peer = scope["client"]
-        if peer is None:
+        if one.peer is None:
             return None
         if not self.view.trusted:
-            return _address(peer[0])
-        return net.client_ip(peer[0], scope["headers"], self.view.trusted)
+            return _address(one.peer[0])
+        return net.client_ip(one.peer[0], one.pairs, self.view.trusted)
 
     def _count_rejected(self, source: str, rejected: list[Rejected], count: int) -> None:
         if count:
@@ -245,8 +270,29 @@ class Ingest:
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if key in self.view.keys}
 
 
-async def _read_on(body: bytes, max_bytes: int, receive: Receive, ticket: Ticket) -> bytes:
-    """The rest of a body that comes in pieces; memory is reserved as it arrives. Raises Refused, Disconnected."""
+def _inflated(body: bytes, encoding: bytes, max_bytes: int, ticket: Ticket) -> bytes:
+    """The decompressed body. Raises Refused."""
+    try:
+        inflated = inflate(body, encoding, max_bytes)
+    except TooLarge:
+        raise Refused(
+            "body_too_large", f"the body is larger than {max_bytes} bytes when decompressed"
+        ) from None
+    except BadEncoding as error:
+        raise Refused("bad_encoding", str(error)) from None
+    if not ticket.grow(len(body) + len(inflated)):
+        raise Refused("overloaded", retry_after=1)
+    return inflated
+
+
+async def _read(max_bytes: int, receive: Receive, ticket: Ticket) -> bytes:
+    """The body; memory is reserved as it arrives. Raises Refused, Disconnected."""
+    message = await receive()
+    if message["type"] != "http.request":
+        raise Disconnected
+    body: bytes = message["body"]
+    if not message["more_body"]:
+        return body
     pieces, size, more = [body], len(body), True
     while more:
         message = await receive()

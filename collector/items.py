@@ -31,22 +31,23 @@ class Item(Struct, rename="camel", gc=False):
     a microsecond an event.
     """
 
+    # In the order that SDKs write them, as far as they agree: the decoder looks for a key where the last one stood.
     type: str | None = None
+    event: str | None = None
     message_id: str | None = None
     anonymous_id: str | None = None
     user_id: str | None = None
-    group_id: str | None = None
-    previous_id: str | None = None
     timestamp: str | None = None
-    original_timestamp: str | None = None
-    sent_at: str | None = None
-    event: str | None = None
-    name: str | None = None
-    category: str | None = None
     properties: Anything | None = None
     traits: Anything | None = None
-    integrations: Anything | None = None
     context: Context | None = None
+    integrations: Anything | None = None
+    group_id: str | None = None
+    previous_id: str | None = None
+    original_timestamp: str | None = None
+    sent_at: str | None = None
+    name: str | None = None
+    category: str | None = None
 
 
 class Loose(Struct, rename="camel"):
@@ -134,7 +135,7 @@ def text_of(value: object) -> str | None:
     return value[: limits.MESSAGE_ID_CHARS] if isinstance(value, str) else None
 
 
-def fault(kind: str | None, item: Item) -> tuple[str, str] | None:  # noqa: C901, PLR0911 - a list of rules
+def fault(kind: str | None, item: Item) -> tuple[str, str] | None:  # noqa: PLR0911 - a list of rules
     """The contract's rules for one event, whose ids are strings or None; a code and a message, or None."""
     if kind not in EVENT_TYPES:
         return (
@@ -147,9 +148,14 @@ def fault(kind: str | None, item: Item) -> tuple[str, str] | None:  # noqa: C901
             return "id_required", "alias needs userId and previousId"
     elif not (user or anonymous):
         return "no_user_anon_id", "userId or anonymousId is needed"
-    for value in (user, anonymous, group, previous):
-        if value is not None and len(value) > limits.ID_CHARS:
-            return "id_too_long", f"an id has more than {limits.ID_CHARS} characters"
+    # One by one: a loop over the four takes a third of all the time spent here.
+    if (
+        (user and len(user) > limits.ID_CHARS)
+        or (anonymous and len(anonymous) > limits.ID_CHARS)
+        or (group and len(group) > limits.ID_CHARS)
+        or (previous and len(previous) > limits.ID_CHARS)
+    ):
+        return "id_too_long", f"an id has more than {limits.ID_CHARS} characters"
     if kind == "group" and not group:
         return "id_required", "group needs groupId"
     if (event := item.event) is not None and len(event) > limits.EVENT_NAME_CHARS:

@@ -14,9 +14,9 @@ _PRUNE_BELOW = limits.JSON_DEPTH + 50
 def brackets(text: bytes) -> int:
     """How many objects and arrays are opened at most: an upper bound of the depth.
 
-    `split` finds them with memchr; `count` goes byte by byte and takes three times as long.
+    `replace` finds them with memchr; `count` goes byte by byte and takes three times as long.
     """
-    return len(text.split(b"{")) + len(text.split(b"[")) - 2
+    return 2 * len(text) - len(text.replace(b"{", b"")) - len(text.replace(b"[", b""))
 
 
 def too_deep(text: bytes) -> bool:

@@ -8,14 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from operator import attrgetter
 
 from collector.items import Rejected
 from headwater import metrics
-from headwater.event import Accepted
 
 EVERY_S = 1.0
-_type_of = attrgetter("type")
 SAMPLE = 8  # one request in so many is timed
 
 
@@ -31,13 +28,13 @@ class Tally:
         self._turn = 0
         self.inflight_bytes = 0
 
-    def accepted(self, source: str, events: list[Accepted]) -> None:
-        """Events the log has."""
+    def accepted(self, source: str, types: list[str]) -> None:
+        """Events the log has, by their types."""
         counts = self._accepted
-        if len(events) == 1:
-            counts[source, events[0].type] += 1
+        if len(types) == 1:
+            counts[source, types[0]] += 1
         else:
-            for kind, number in Counter(map(_type_of, events)).items():
+            for kind, number in Counter(types).items():
                 counts[source, kind] += number
 
     def rejected(self, source: str, rejected: Iterable[Rejected]) -> None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from headwater import event
+from collector.accept import Outcome
 from headwater.errors import LogError, LogUnavailable
-from headwater.event import Accepted
 from headwater.log import topics
 from headwater.log.protocol import Entry, Log, Record
 
@@ -20,22 +19,23 @@ logger = logging.getLogger(__name__)
 ANSWER_S = 30.0  # a log that says nothing for this long is unavailable; what it still writes, dedupe removes
 
 
-def entries(accepted: Sequence[Accepted], partitions: int, now_ms: int) -> list[Entry]:
+Done = Callable[[LogError | None], None]
+
+
+def entries(outcome: Outcome, partitions: int, now_ms: int) -> list[Entry]:
     """One record for each partition that the events of a request belong to; order is kept within it."""
-    if partitions == 1 or len(accepted) == 1:
-        first = accepted[0]
-        key = "" if partitions == 1 else topics.event_key(first.anonymous_id, first.user_id)
-        return [_entry(topics.partition_of(key, partitions), accepted, now_ms)]
-    groups: dict[int, list[Accepted]] = {}
-    for one in accepted:
-        key = topics.event_key(one.anonymous_id, one.user_id)
-        groups.setdefault(topics.partition_of(key, partitions), []).append(one)
+    lines, keys = outcome.lines, outcome.keys
+    if partitions == 1 or len(lines) == 1:
+        return [_entry(topics.partition_of(keys[0], partitions), lines, now_ms)]
+    groups: dict[int, list[bytes]] = {}
+    for line, key in zip(lines, keys, strict=True):
+        groups.setdefault(topics.partition_of(key, partitions), []).append(line)
     return [_entry(partition, group, now_ms) for partition, group in groups.items()]
 
 
-def _entry(partition: int, accepted: Sequence[Accepted], now_ms: int) -> Entry:
-    value = b"\n".join([event.encode_accepted(one) for one in accepted])
-    return Entry(topics.ACCEPTED, partition, Record(value, timestamp=now_ms, events=len(accepted)))
+def _entry(partition: int, lines: list[bytes], now_ms: int) -> Entry:
+    value = b"\n".join(lines)
+    return Entry(topics.ACCEPTED, partition, Record(value, timestamp=now_ms, events=len(lines)))
 
 
 class Writer:
@@ -44,19 +44,28 @@ class Writer:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._waiting: list[Entry] = []
-        self._answer: asyncio.Future[LogError | None] | None = None
+        self._told: list[Done] = []
         self._task: asyncio.Task[None] | None = None
         self.healthy = True
 
-    async def write(self, batch: Sequence[Entry]) -> LogError | None:
-        """Append; None once durable, else why it is not."""
-        answer = self._answer
-        if answer is None:
-            answer = self._answer = asyncio.get_running_loop().create_future()
+    def submit(self, batch: Sequence[Entry], done: Done) -> None:
+        """Append; `done` is called with None once it is durable, else with the reason why it is not."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work())
         self._waiting.extend(batch)
-        return await answer
+        self._told.append(done)
+
+    async def write(self, batch: Sequence[Entry]) -> LogError | None:
+        """Append; None once durable, else why it is not."""
+        answer = asyncio.get_running_loop().create_future()
+
+        def done(error: LogError | None) -> None:
+            if not answer.done():  # it is where its waiter was cancelled
+                answer.set_result(error)
+
+        self.submit(batch, done)
+        found: LogError | None = await answer
+        return found
 
     async def drain(self) -> None:
         """Wait until nothing is on its way."""
@@ -66,14 +75,14 @@ class Writer:
     async def _work(self) -> None:
         """Append until nobody waits; the task begins a turn of the loop later, so that requests of one turn meet."""
         try:
-            while (answer := self._answer) is not None:
+            while told := self._told:
                 batch = self._waiting
-                self._answer, self._waiting = None, []
-                await self._append(batch, answer)
+                self._told, self._waiting = [], []
+                await self._append(batch, told)
         finally:
             self._task = None
 
-    async def _append(self, batch: list[Entry], answer: asyncio.Future[LogError | None]) -> None:
+    async def _append(self, batch: list[Entry], told: list[Done]) -> None:
         outcome: LogError | None = LogUnavailable("the append ended without an answer")
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -87,9 +96,16 @@ class Writer:
             logger.exception("the log failed in a way it does not declare")
             outcome = LogUnavailable(f"the log failed: {type(error).__name__}")
         finally:
-            # Whatever happened, nobody may wait for ever; a future may be done because a waiter was cancelled.
+            # Whatever happened, nobody may wait for ever.
             if outcome is not None and self.healthy:
                 logger.error("the log takes no events: %s; clients are told to retry (503)", outcome)
             self.healthy = outcome is None
-            if not answer.done():
-                answer.set_result(outcome)
+            for done in told:
+                _tell(done, outcome)
+
+
+def _tell(done: Done, outcome: LogError | None) -> None:
+    try:
+        done(outcome)
+    except Exception:  # the supervisor of one answer: the others of its group must get theirs
+        logger.exception("an answer could not be given")

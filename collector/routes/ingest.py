@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from collector.codes import REFUSALS
-from collector.ingest import Ingest
+from collector.ingest import Ingest, asked
 from collector.replies import Reply, success
 from collector.routes.table import DISCARD, INGEST, Route
 
@@ -119,7 +119,7 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
 
 def _handler(ingest: Ingest, route: Route) -> Handler:
     async def handle(request: Request) -> Response:
-        return to_response(await ingest.post(route, request.scope, request.receive))
+        return to_response(await ingest.post(asked(route, request.scope), request.receive))
 
     return handle
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from collector.asgi import HOT
 from collector.routes.pixel import GIF, message_of
 from collector.routes.table import DISCARD
+from headwater.clock import ManualClock
 from tests.support.serving import Served, basic, serve, workspace
 
 ORIGIN = {"Origin": "https://app.example.com"}
@@ -152,10 +153,12 @@ async def test_health_and_ready_answer(served: Served) -> None:
 
 async def test_a_processor_far_behind_makes_us_unready_but_not_deaf(tmp_path: Path) -> None:
     """limits.ready_lag_s: /ready says 503 with the reason, events are still taken."""
-    event = {"userId": "u", "event": "e"}
-    async with serve(tmp_path, workspace(limits={"ready_lag_s": 0.000001, "disk_free_bytes": 0})) as served:
+    event, clock = {"userId": "u", "event": "e"}, ManualClock()
+    settings = workspace(limits={"ready_lag_s": 5, "disk_free_bytes": 0})
+    async with serve(tmp_path, settings, clock) as served:
         await served.log.consumer("processor", ["events.accepted"])
         await served.post("/v1/track", event)
+        clock.advance(6)
         ready = await served.request("GET", "/ready")
         assert (ready.status, [one["code"] for one in ready.json["reasons"]]) == (503, ["processor_lag"])
         assert (await served.post("/v1/track", event)).status == 200

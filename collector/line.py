@@ -1,0 +1,103 @@
+"""The accepted line, written from a template: byte for byte what `event.encode_accepted` makes of the same values. Pure.
+
+What the events of a request have in common is formatted once; building a struct of 18 fields for each event and encoding it
+costs three times as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import msgspec
+from msgspec import Raw
+
+from collector.items import Item
+from headwater.event import Channel
+
+_encode = msgspec.json.Encoder().encode
+
+
+def escaped(text: str) -> str:
+    """A text as it stands between the quotes of a JSON string."""
+    return _encode(text)[1:-1].decode()
+
+
+@lru_cache(maxsize=1_024)
+def _begin(source_id: str, channel: Channel) -> str:
+    return f'{{"sourceId":"{escaped(source_id)}","channel":"{channel}","type":"'
+
+
+@lru_cache(maxsize=512)
+def _whence(ip: str | None, user_agent: str | None) -> str:
+    """Of the connection, for client-side events."""
+    address = "" if ip is None else f',"ip":"{escaped(ip)}"'
+    return address if user_agent is None else f'{address},"userAgent":"{escaped(user_agent)}"'
+
+
+class Template:
+    """The lines of one request. `plain`: no text of its events needs an escape, as no backslash stands in the body."""
+
+    __slots__ = ("_begin", "_end", "_plain", "_received", "_whence")
+
+    def __init__(
+        self,
+        source_id: str,
+        channel: Channel,
+        received: str,
+        whence: tuple[str | None, str | None],
+        shared: tuple[Raw | None, Raw | None],
+        *,
+        plain: bool,
+    ) -> None:
+        """`received` is ISO-8601, `whence` address and user agent, `shared` the envelope's context and integrations."""
+        self._begin, self._received = _begin(source_id, channel), f'","receivedAt":"{received}","timestamp":"'
+        self._whence, self._plain = _whence(*whence), plain
+        context, integrations = shared
+        end = b"" if context is None else b',"batchContext":%b' % bytes(context)
+        if integrations is not None:
+            end += b',"batchIntegrations":%b' % bytes(integrations)
+        self._end = end + b',"body":'
+
+    def line(
+        self,
+        kind: str,
+        item: Item,
+        message_id: str,
+        times: tuple[str, str, str | None, list[str] | None],
+        body: Raw | bytes,
+        *,
+        here: bool,
+    ) -> bytes:
+        """One event; `times` are timestamp, original and sent time (ISO-8601) and flags, `here` tells to say whence."""
+        timestamp, original, sent, flags = times
+        form = _same if self._plain else escaped
+        text = (
+            f'{self._begin}{kind}","messageId":"{form(message_id)}{self._received}{timestamp}"'
+            f',"originalTimestamp":"{original}"'
+        )
+        if sent is not None:
+            text += f',"sentAt":"{sent}"'
+        text += _ids(item, form)
+        if here:
+            text += self._whence
+        if flags is not None:
+            text += f',"flags":{_encode(flags).decode()}'
+        return b"".join((text.encode(), self._end, body, b"}"))
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _ids(item: Item, form: Callable[[str], str]) -> str:
+    text = ""
+    if item.anonymous_id:
+        text = f',"anonymousId":"{form(item.anonymous_id)}"'
+    if item.user_id:
+        text += f',"userId":"{form(item.user_id)}"'
+    if item.group_id:
+        text += f',"groupId":"{form(item.group_id)}"'
+    if item.previous_id:
+        text += f',"previousId":"{form(item.previous_id)}"'
+    return text
