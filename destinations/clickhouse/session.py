@@ -15,6 +15,7 @@ from destinations.kit.books import Books
 from headwater.errors import OffsetOutOfRange
 from headwater.log import topics
 from headwater.log.protocol import Batch, Consumer, Owner, Position, TopicPartition
+from headwater.metrics import DESTINATION_LAG, LOST_RECORDS
 
 if TYPE_CHECKING:
     from destinations.clickhouse.loader import Loader
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 TOPICS = (topics.PROCESSED, topics.PROFILES, topics.DROPPED, topics.DELIVERIES)
 ENOUGH_ROWS = 10_000  # a block of this size costs the engine little more than its rows
 POLL_BYTES = 16 << 20
+LAG_S = 5.0  # how often the lag is measured
 
 
 class Session:
@@ -40,6 +42,7 @@ class Session:
             bool, float
         ] = {}  # events, side topics -> when the first record of the next flush came
         self._took = 0.0
+        self._measured_at = float("-inf")
         self._lock = asyncio.Lock()
         self.flushed = False
 
@@ -66,6 +69,7 @@ class Session:
         self._consumer = await loader.log.consumer(group, TOPICS, self)
         while not stop.is_set():
             await self._claim(self._consumer)
+            await self._measure(group)
             for batch in await self._poll(self._consumer):
                 self._take(batch)
             await self._flush_due()
@@ -76,11 +80,21 @@ class Session:
         if self._consumer is not None:
             await self._consumer.close()
 
+    async def _measure(self, group: str) -> None:
+        """Tell how many events are still to be loaded, every few seconds."""
+        clock = self._loader.clock
+        if clock.monotonic() - self._measured_at < LAG_S:
+            return
+        self._measured_at = clock.monotonic()
+        lags = await self._loader.log.lag(group, [topics.PROCESSED])
+        DESTINATION_LAG.labels(self._loader.name).set(sum(lag.events for lag in lags))
+
     async def _poll(self, consumer: Consumer) -> list[Batch]:
         try:
             return await consumer.poll(max_bytes=POLL_BYTES, timeout=self._patience())
         except OffsetOutOfRange as gap:
             tp = TopicPartition(gap.topic, gap.partition)
+            LOST_RECORDS.labels(tp.topic, str(tp.partition)).inc(max(0, gap.begin - gap.offset))
             logger.error(  # noqa: TRY400 - the message says all
                 "destination %s: %s; it goes on at %d", self._loader.name, gap, gap.begin
             )
@@ -180,6 +194,7 @@ class Session:
         end = int(orjson.loads(position.metadata)["to"])
         begin = max(position.offset, oldest)
         if begin > position.offset:
+            LOST_RECORDS.labels(tp.topic, str(tp.partition)).inc(begin - position.offset)
             logger.error(
                 "%s[%d]: retention removed %d to %d before they were verified", *tp, position.offset, begin
             )

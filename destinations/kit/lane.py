@@ -20,6 +20,7 @@ from destinations.kit.settle import Settled
 from destinations.kit.source import Source
 from headwater.clock import Clock
 from headwater.log.protocol import Entry, Log, Owner, Record, TopicPartition
+from headwater.metrics import LOST_RECORDS
 from headwater.plugin import Batching
 
 READ_BYTES = 1 << 20
@@ -88,6 +89,7 @@ class Lane:
         begin = (await self._around.log.bounds(self.tp)).begin
         self._next = Place.of(stored) if stored else Place(begin)
         if self._next.offset < begin:
+            LOST_RECORDS.labels(self.tp.topic, str(self.tp.partition)).inc(begin - self._next.offset)
             logger.error(
                 "destination %s: %s[%d] was read up to offset %d, but retention has removed everything before %d; "
                 "going on from there. Give the log more room (log.retention_days, log.retention_bytes)",

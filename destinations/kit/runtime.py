@@ -158,12 +158,15 @@ async def run(
     stop: asyncio.Event,
     clickhouse_port: int | None = None,
     host: str = "127.0.0.1",
+    *,
+    must_listen: bool = True,
 ) -> None:
     """Deliver to every enabled destination until `stop`; finish what is under way, then return.
 
-    `clickhouse_port` None serves no query interface. Raises AlreadyRunning where the port is in use.
+    `clickhouse_port` None serves no query interface. With `must_listen` a port in use raises AlreadyRunning; without, it is
+    logged and tried again while everything else goes on.
     """
-    tables = Tables(live, log, data, clock, clickhouse_port, host)
+    tables = Tables(live, log, data, clock, clickhouse_port, host, must_listen=must_listen)
     fleet = Fleet(live, log, clock, tables)
     try:
         await tables.prepare()

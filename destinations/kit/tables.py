@@ -23,15 +23,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LISTEN_S = 5.0  # how often a port that was in use is tried again
+
 
 class Tables:
     """The loaders of this process, the engine they share, and its read-only HTTP interface."""
 
     def __init__(
-        self, live: LiveWorkspace, log: Log, data: DataDir, clock: Clock, port: int | None, host: str
+        self,
+        live: LiveWorkspace,
+        log: Log,
+        data: DataDir,
+        clock: Clock,
+        port: int | None,
+        host: str,
+        *,
+        must_listen: bool = True,
     ) -> None:
+        """With `must_listen` a port in use is an error; without, loading goes on and the port is tried again."""
         self._live, self._log, self._data, self._clock = live, log, data, clock
-        self._port, self._host = port, host
+        self._port, self._host, self._must_listen = port, host, must_listen
+        self._retrying: asyncio.Task[None] | None = None
         self._engine: Engine | None = None
         self._server: Server | None = None
         self._views: list[
@@ -84,21 +96,43 @@ class Tables:
 
     async def _embedded(self) -> Engine:
         """The engine of this process, with its interface listening where a port was given."""
-        from destinations.clickhouse import http
         from destinations.clickhouse.engine import open_embedded
 
         async with self._opening:
             if self._engine is None:
                 self._engine = await asyncio.to_thread(open_embedded, self._data.clickhouse)
-            if self._server is None and self._port is not None:
-                folder = self._data.clickhouse
-                server = await asyncio.to_thread(http.serve, folder, self._host, self._port)
-                await server.start()
-                self._server = server
+            if self._server is None and self._port is not None and self._retrying is None:
+                try:
+                    await self._listen(self._port)
+                except AlreadyRunning as error:
+                    if self._must_listen:
+                        raise
+                    logger.error("%s; events are loaded all the same", error)  # noqa: TRY400 - the message says all
+                    self._retrying = asyncio.create_task(self._listen_later(self._port), name="sql port")
             return self._engine
+
+    async def _listen(self, port: int) -> None:
+        from destinations.clickhouse import http
+
+        server = await asyncio.to_thread(http.serve, self._data.clickhouse, self._host, port)
+        await server.start()
+        self._server = server
+
+    async def _listen_later(self, port: int) -> None:
+        """Try until the port is free."""
+        while self._server is None:
+            await asyncio.sleep(LISTEN_S)
+            try:
+                await self._listen(port)
+            except AlreadyRunning as error:
+                logger.debug("%s", error)
+        logger.info("the ClickHouse interface listens on %s:%d now", self._host, port)
 
     async def close(self) -> None:
         """Stop the interface, then the engine."""
+        if self._retrying is not None:
+            self._retrying.cancel()
+            await asyncio.gather(self._retrying, return_exceptions=True)
         if self._server is not None:
             await self._server.stop()
         if self._engine is not None:

@@ -108,6 +108,7 @@ async def destinations(context: Context) -> None:
         stop,
         clickhouse_port=settings.clickhouse_port,
         host=LOOPBACK,
+        must_listen=not settings.supervised,  # the supervisor saw that it is free; nothing else may wait for it
     )
 
     def groups() -> dict[str, str]:

@@ -78,9 +78,9 @@ def up(options: UpOptions, command_line: CommandLine = command) -> int:
         configuration.remember(loaded.file, data)
         listening = listen(options.host, options.port, "--port")
         with listening:
-            clickhouse = None
-            if configuration.embedded_clickhouse(loaded.workspace):
-                clickhouse = free_port(LOOPBACK, options.clickhouse_port, "--clickhouse-port")
+            clickhouse = options.clickhouse_port  # a workspace that gets an engine later binds it then
+            if configuration.embedded_clickhouse(loaded.workspace) or not clickhouse:
+                clickhouse = free_port(LOOPBACK, clickhouse, "--clickhouse-port")
             supervisor = Supervisor(
                 options,
                 loaded,
@@ -113,12 +113,13 @@ class Supervisor:
         loaded: Loaded,
         listening: socket.socket,
         *,
-        clickhouse_port: int | None,
+        clickhouse_port: int,
         command_line: CommandLine,
         clock: Clock,
     ) -> None:
         self._options, self._loaded, self._listening = options, loaded, listening
         self._clickhouse_port, self._command_line, self._clock = clickhouse_port, command_line, clock
+        self._engine = configuration.embedded_clickhouse(loaded.workspace)  # it stays open once it was needed
         self._port: int = listening.getsockname()[1]
         self._started_ms = clock.now_ms()
         self._stop = asyncio.Event()
@@ -169,6 +170,9 @@ class Supervisor:
     def _watch(self) -> Watcher:
         def applied(loaded: Loaded) -> None:
             configuration.keep(loaded, self._options.data)
+            if configuration.embedded_clickhouse(loaded.workspace) and not self._engine:
+                self._engine = True
+                self._write_up()
 
         reload = partial(configuration.read, self._loaded.file)
         return Watcher(LiveWorkspace(self._loaded.workspace), self._loaded, reload, applied=applied)
@@ -196,7 +200,7 @@ class Supervisor:
     async def _announce(self) -> None:
         for child in self.children.values():
             await child.ready.wait()
-        if self._clickhouse_port is not None and not await _answers(self._clickhouse_port, CLICKHOUSE_S):
+        if self._engine and not await _answers(self._clickhouse_port, CLICKHOUSE_S):
             logger.error(
                 "ClickHouse does not answer on port %d yet; events are taken all the same",
                 self._clickhouse_port,
@@ -209,7 +213,7 @@ class Supervisor:
             pid=os.getpid(),
             host=self._options.host,
             port=self._port,
-            clickhouse_port=self._clickhouse_port,
+            clickhouse_port=self._clickhouse_port if self._engine else None,
             workspace=str(Path(self._loaded.file).absolute()),
             started_ms=self._started_ms,
             children={stage: child.pid for stage, child in self.children.items() if child.pid is not None},

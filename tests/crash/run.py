@@ -96,7 +96,7 @@ def _balance(running: Running, ledger: Ledger) -> dict[str, Any]:
         in_time = True
     except AssertionError:
         in_time = False
-    rows = running.sql("SELECT message_id AS id, count() AS n FROM headwater.events GROUP BY id")
+    rows = running.sql("SELECT message_id AS id, count() AS n FROM headwater.events GROUP BY id", final=False)
     found = {str(row["id"]): int(row["n"]) for row in rows}
     lost = sorted(ledger.acknowledged - found.keys())
     twice = sorted(key for key, number in found.items() if number > 1)

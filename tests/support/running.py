@@ -44,11 +44,11 @@ def eventually(check: Callable[[], T], *, seconds: float = 20, what: str = "") -
     last: Any = None
     while time.monotonic() < deadline:
         try:
-            last = check()
+            if found := check():
+                return found
+            last = found
         except OSError as error:
             last = error
-        if last and not isinstance(last, OSError):
-            return last
         time.sleep(0.05)
     raise AssertionError(f"{what or 'condition'} not met within {seconds} s; last answer: {last!r}")
 
@@ -150,9 +150,10 @@ class Running:
             with error:
                 return error.code, json.loads(error.read())
 
-    def sql(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Rows of a SELECT over the read-only ClickHouse HTTP interface."""
+    def sql(self, query: str, *, final: bool = True, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of a SELECT over the read-only ClickHouse HTTP interface; without `final` copies of a row are rows."""
         options = {"default_format": "JSON", **{f"param_{name}": value for name, value in parameters.items()}}
+        options["final"] = str(int(final))
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.sql_port}/?{urlencode(options)}", data=query.encode(), method="POST"
         )
@@ -165,7 +166,7 @@ class Running:
 
     def count(self, where: str, table: str = "headwater.events") -> int:
         """How many rows the base table holds, duplicates included."""
-        return int(self.sql(f"SELECT count() AS n FROM {table} WHERE {where}")[0]["n"])
+        return int(self.sql(f"SELECT count() AS n FROM {table} WHERE {where}", final=False)[0]["n"])
 
     def wait_for(self, where: str, number: int, *, seconds: float = 20) -> None:
         """Until exactly `number` rows match; fails at once where there are more."""

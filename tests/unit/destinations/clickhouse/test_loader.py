@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
+from prometheus_client import REGISTRY
 
 from destinations.clickhouse.engine import ClickHouse, Client, EngineError
 from destinations.kit.books import all_totals
@@ -358,10 +359,13 @@ async def test_retention_that_overtook_the_loader_is_loud_and_not_the_end(
     start.advance(PROCESSED, Position(0))
     await start.commit()
     log.trim(PROCESSED, 1)
+    labels = {"topic": topics.PROCESSED, "partition": "0"}
+    before = REGISTRY.get_sample_value("headwater_lost_records_total", labels) or 0.0
     async with loading(clean, log):
         await loaded(log)
     assert base_rows(clean) == ["kept"]
     assert "removed by retention" in caplog.text
+    assert REGISTRY.get_sample_value("headwater_lost_records_total", labels) == before + 1
 
 
 TIME_TEXT = "2024-01-01T00:00:00.000Z"

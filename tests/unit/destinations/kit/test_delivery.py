@@ -6,9 +6,10 @@ import asyncio
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from destinations.kit.dlq import open_letters
-from headwater.log.protocol import Entry, Record, TopicPartition
+from headwater.log.protocol import Entry, Position, Record, TopicPartition
 from headwater.log.topics import PROCESSED, RETRY_PREFIX
 from tests.support.delivering import NAME, Rig, event, publish, workspace
 from tests.support.receiver import Answer, Got, Receiver
@@ -47,6 +48,26 @@ async def test_a_batch_may_end_inside_a_record_and_a_restart_goes_on_behind_it()
         async with rig.running(wanted):
             await rig.until(lambda t: t.delivered == 95)
     assert receiver.ids == [*_ids(30), *refused, *_ids(95)[30:]]
+
+
+async def test_what_retention_removed_unread_is_loud_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """A destination whose position is behind the log's beginning goes on with what is left."""
+    rig, tp = Rig(), TopicPartition(PROCESSED, 0)
+    await publish(rig.log, [event(n) for n in range(4)], per_record=1)
+    await rig.log.store(f"destination.{NAME}", {tp: Position(0)})
+    rig.log.trim(tp, 3)
+    before = _lost()
+    async with Receiver() as receiver:
+        async with rig.running(workspace(receiver.url)):
+            await rig.until(lambda t: t.delivered == 1)
+        assert receiver.ids == ["m3"]
+    assert "retention has removed everything before 3" in caplog.text
+    assert _lost() - before == 3
+
+
+def _lost() -> float:
+    labels = {"topic": PROCESSED, "partition": "0"}
+    return REGISTRY.get_sample_value("headwater_lost_records_total", labels) or 0.0
 
 
 async def test_events_for_others_are_counted_by_reason() -> None:

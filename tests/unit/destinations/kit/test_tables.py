@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from prometheus_client import REGISTRY
 
-from destinations.kit import control, runtime
+from destinations.kit import control, runtime, tables
 from destinations.kit.books import all_totals
 from headwater.clock import SystemClock
 from headwater.errors import AlreadyRunning
@@ -26,6 +27,7 @@ WAREHOUSE = {
     "sources": {"web": {"kind": "browser", "write_keys": ["w"]}},
     "destinations": {"warehouse": {"type": "clickhouse"}},
 }
+EMPTY = {**WAREHOUSE, "destinations": {}}
 
 
 def _free_port() -> int:
@@ -87,3 +89,43 @@ async def test_a_port_in_use_ends_the_process_with_a_clear_error(tmp_path: Path)
             await runtime.run(
                 live, MemoryLog(), DataDir(tmp_path).make(), SystemClock(), asyncio.Event(), port, "127.0.0.1"
             )
+
+
+async def test_a_port_in_use_keeps_no_event_waiting_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under a supervisor: the clash is one clear error, loading goes on, and a port that becomes free is taken."""
+    monkeypatch.setattr(tables, "LISTEN_S", 0.05)
+    log, live, stop = MemoryLog(), LiveWorkspace(Workspace.model_validate(EMPTY)), asyncio.Event()
+    data, clock = DataDir(tmp_path).make(), SystemClock()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        task = asyncio.create_task(
+            runtime.run(live, log, data, clock, stop, port, "127.0.0.1", must_listen=False)
+        )
+        await publish(log, [event(n) for n in range(20)])
+        live.replace(Workspace.model_validate(WAREHOUSE))  # the engine is needed from now on
+        await _loaded(log, task, 20)
+        assert "cannot listen on 127.0.0.1" in caplog.text
+    try:
+        async with asyncio.timeout(20):
+            while not await _listens(port):
+                await asyncio.sleep(0.02)
+        assert await _count(port) == 20
+        lag = REGISTRY.get_sample_value("headwater_destination_lag_events", {"destination": "warehouse"})
+        assert lag is not None
+    finally:
+        stop.set()
+        await task
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
