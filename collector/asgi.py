@@ -32,6 +32,7 @@ class Collector:
 
     def __init__(self, ingest: Ingest, web: App) -> None:
         self._ingest, self._web = ingest, web
+        self.ingest = ingest  # collector.protocol hands hot requests to it
         self.live: LiveWorkspace = ingest.live  # collector.protocol finds the workspace here
 
     async def start(self) -> None:

@@ -17,11 +17,13 @@ import resource
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from collector import proxy_protocol
+from collector.direct import TARGETS, Direct
+from collector.ingest import Asked, Ingest
 from collector.net import is_trusted, parse_address
-from collector.replies import EXPOSED, Reply, refusal
+from collector.replies import EXPOSED, STATUS_LINES, Reply, on_the_wire, refusal
 from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.model import Workspace
 
@@ -61,25 +63,12 @@ class Cycle(RequestResponseCycle):
             self._answer(start["status"], start["headers"], message.get("body", b""))
 
     def _answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Write a whole answer. Its headers are ours, or values that the parser has checked."""
+        """Write a whole answer."""
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        lines = [STATUS_LINE[status]]
-        sized = status == 204
-        for name, value in (*self.default_headers, *headers):
-            if name == b"content-length":
-                sized = True
-            elif name == b"connection" and value == b"close":
-                self.keep_alive = False
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-        if not sized:
-            lines.append(b"content-length: %d\r\n" % len(body))
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        lines.append(body)
-        self.transport.write(b"".join(lines))
+        every = (*self.default_headers, *headers)
+        data, self.keep_alive = on_the_wire(status, every, body, keep_alive=self.keep_alive)
+        self.transport.write(data)
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
@@ -103,6 +92,9 @@ class CollectorProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._prelude: bytes | None = None  # a PROXY header that is not complete yet
         self._deadline: asyncio.TimerHandle | None = None
+        self._ingest = cast("Ingest | None", getattr(self.config.app, "ingest", None))
+        self._direct: Direct | None = None  # the request whose body is coming, unless ASGI has it
+        self._idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request; refuse a connection too many."""
@@ -115,9 +107,15 @@ class CollectorProtocol(HttpToolsProtocol):
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers, and the request that will not be complete."""
         self._disarm()
+        if self._direct is not None:
+            self._direct.leave()
+            self._direct = None
         super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; keep the clock of a request that is not complete yet."""
@@ -127,7 +125,6 @@ class CollectorProtocol(HttpToolsProtocol):
                 return
         if self._in_head:
             self._head_bytes += len(data)
-        self._unset_keepalive_if_required()
         self._feed(data)
         if self.transport.is_closing():
             return
@@ -138,7 +135,7 @@ class CollectorProtocol(HttpToolsProtocol):
                 self._arm()
         elif self._deadline is not None:
             self._disarm()
-        if self.timeout_keep_alive_task is None and self._is_idle():
+        if self._is_idle():  # uvicorn forgets its idle timer where a body arrives after its answer
             self._keep_alive()
 
     def _feed(self, data: bytes | memoryview) -> None:
@@ -166,19 +163,19 @@ class CollectorProtocol(HttpToolsProtocol):
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """A request begins; what ASGI needs for it is made when it is known that ASGI gets it."""
         if self._resuming:
             return
         self._in_message = self._in_head = True
         self._head_bytes = 0
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_url(self, url: bytes) -> None:
         """A part of the request line."""
         if self._resuming:
             return
         self._head_bytes += len(url)
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; also bounds headers that arrive in a single read."""
@@ -187,33 +184,115 @@ class CollectorProtocol(HttpToolsProtocol):
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > 2 * HEADER_BYTES:
             raise ValueError("headers too large")
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The application takes over."""
+        """The request is told apart: answered here, or by the application."""
         if self._resuming:
             self._resuming = False
             return
         self._in_head = False
+        one = self._hot()
+        if one is None:
+            self._give_to_asgi()
+            return
+        assert self._ingest is not None
+        direct = Direct(
+            self._ingest,
+            one,
+            self.transport,
+            self.server_state.default_headers,
+            self.on_response_complete,
+            keep_alive=self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0",
+        )
+        self.cycle = cast("RequestResponseCycle", direct)  # it has what uvicorn asks of one
+        if direct.admit():
+            self._direct = direct
+
+    def _hot(self) -> Asked | None:
+        """The request, where it can be answered without ASGI."""
+        route = TARGETS.get(self.url)
+        if route is None or self._ingest is None or self.expect_100_continue or self.flow.write_paused:
+            return None
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        busy = cycle is not None and not cycle.response_complete
+        if busy or self.transport.is_closing() or self.root_path:
+            return None
+        if self.parser.get_method() != b"POST" or self.parser.should_upgrade():
+            return None
+        headers = dict(self.headers)
+        if b"content-length" not in headers or b"transfer-encoding" in headers:
+            return None
+        return Asked(route, b"", self.client, self.headers, headers)
+
+    def _give_to_asgi(self) -> None:
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers.extend(headers)  # the list that the scope holds
         super().on_headers_complete()
         self.cycle.__class__ = Cycle  # its task has not begun; uvicorn has no other way to choose the class
 
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._direct is not None:
+            self._direct.feed(body)
+        else:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is complete, unless its upgrade is about to be declined."""
+        direct, self._direct = self._direct, None
+        if direct is not None:
+            self._in_message = False
+            direct.complete()
+            return
         if self.parser.should_upgrade():
             return
         self._in_message = False
         super().on_message_complete()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """One timer serves all the requests of a connection: it looks at `_idle_since` when it rings."""
+
+    def on_response_complete(self) -> None:
+        """An answer is written: the next request of a pipeline begins, or the connection is idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        else:
+            self._keep_alive()
 
     def _is_idle(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return not self._in_message and cycle is not None and cycle.response_complete
 
     def _keep_alive(self) -> None:
-        """Uvicorn forgets its idle timer where a body arrives after its answer."""
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        """The connection is idle from now on."""
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_later(self.timeout_keep_alive)
+
+    def _look_later(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for long enough."""
+        self.timeout_keep_alive_task = None
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if self.transport.is_closing() or not self._is_idle():
+            return  # the answer under way starts the timer again
+        if left > 0:
+            self._look_later(left)
+        else:
+            self.transport.close()
 
     def _arm(self) -> None:
         self._deadline = self.loop.call_later(self._timeout_s, self._too_slow)
@@ -252,7 +331,7 @@ class CollectorProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        lines = [STATUS_LINE[reply.status]]
+        lines = [STATUS_LINES[reply.status]]
         lines.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: %s\r\n" % EXPOSED)
         lines.extend(b"%s: %s\r\n" % header for header in reply.headers)
         self.transport.write(b"".join((*lines, b"\r\n", reply.body)))

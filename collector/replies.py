@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ REQUEST_HEADERS = ("authorization", "content-type", "content-encoding", "x-retry
 EXPOSED = b"retry-after, x-ratelimit-reset"
 _PREFLIGHT_AGE = b"7200"  # the longest Chromium honours
 _ORIGINS_KEPT = 1_024
+STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -65,6 +67,29 @@ def success(rejected: Sequence[Rejected]) -> Reply:
         return json_reply({"success": True, "rejected": rejected})
     listed = rejected[: limits.REJECTIONS_LISTED]
     return json_reply({"success": True, "rejected": listed, "rejectedTotal": len(rejected)})
+
+
+def on_the_wire(
+    status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, keep_alive: bool
+) -> tuple[bytes, bool]:
+    """A whole answer over HTTP/1.1, and whether the connection stays: not where a header or `keep_alive` says so.
+
+    The headers are ours, or values that the parser has checked.
+    """
+    lines = [STATUS_LINES[status]]
+    sized = status == 204
+    for name, value in headers:
+        if name == b"content-length":
+            sized = True
+        elif name == b"connection" and value == b"close":
+            keep_alive = False
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if not sized:
+        lines.append(b"content-length: %d\r\n" % len(body))
+    lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    lines.append(body)
+    return b"".join(lines), keep_alive
 
 
 class Cors:
