@@ -11,11 +11,12 @@ from headwater import timestamps
 from headwater.cli import options
 from headwater.cli.output import emit_json, leave, progress
 from headwater.paths import DataDir
-from headwater.run import exits
+from headwater.run import exits, files
 
 if TYPE_CHECKING:
     from destinations.kit.inspect import Journey as DestinationJourney
     from headwater.run.journey import Journey, Stop
+    from headwater.workspace.outline import Outline
 
 
 def trace(
@@ -25,7 +26,10 @@ def trace(
     workspace: options.WorkspaceFile = None,
     json_: options.Json = False,
 ) -> None:
-    """Show where an event came from and what became of it; exits 1 where the log does not know it."""
+    """Show where an event came from and what became of it; exits 1 where nothing knows it.
+
+    What the log no longer holds is looked up in the running, embedded ClickHouse.
+    """
     from headwater.cli.reach import log_of, outline_of
     from headwater.run.journey import journey
 
@@ -43,13 +47,32 @@ def trace(
                 return await journey(log, message_id, list(outline.destinations), show)
 
     found = asyncio.run(search())
+    if not found.stops:
+        found = _recalled(data, outline, found)
     if json_:
         emit_json(found)
     else:
         for line in lines(found):
             print(line)
     if not found.stops:
-        leave(exits.FAILED, "" if json_ else f"the log holds no event {message_id!r} (any more)")
+        leave(exits.FAILED, "" if json_ else _unknown(data, message_id))
+
+
+def _recalled(data: DataDir, outline: Outline, found: Journey) -> Journey:
+    """The journey as ClickHouse remembers it, or as it was."""
+    from headwater.run.recall import recall
+
+    up = files.read_up(data)
+    if up is None or up.clickhouse_port is None:
+        return found
+    warehouses = [name for name, kind in outline.destinations.items() if kind == "clickhouse"]
+    return recall(up.clickhouse_port, found.message_id, warehouses)
+
+
+def _unknown(data: DataDir, message_id: str) -> str:
+    up = files.read_up(data)
+    asked = "and ClickHouse hold" if up is not None and up.clickhouse_port is not None else "holds"
+    return f"the log {asked} no event {message_id!r} (any more)"
 
 
 def lines(found: Journey) -> list[str]:
@@ -59,6 +82,10 @@ def lines(found: Journey) -> list[str]:
         text.append(f"{'in flight':<10} accepted and not yet processed: {found.unprocessed}")
     for destination in found.destinations:
         text += _delivery(destination)
+    if any(stop.kept_in for stop in found.stops):
+        text.append(
+            "the log no longer holds it; this is what ClickHouse remembers, other destinations are not known"
+        )
     return text
 
 

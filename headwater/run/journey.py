@@ -31,6 +31,7 @@ class Stop(Struct, kw_only=True, omit_defaults=True):
     detail: str = ""
     partition: int
     offset: int
+    kept_in: str = ""  # where it was found once the log had let it go: clickhouse
 
 
 class Journey(Struct, kw_only=True):

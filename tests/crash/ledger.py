@@ -45,6 +45,8 @@ class Client(threading.Thread):
         while not self.stopping.is_set() and not self.problem:
             self._deliver(self._batch())
             time.sleep(self.pause)
+        if self.connection is not None:
+            self.connection.close()
 
     def _batch(self) -> list[dict[str, object]]:
         events: list[dict[str, object]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def test_an_embedded_clickhouse_added_by_reload_can_be_queried(tmp_path: Path) -
         assert json.loads(answer.stdout)["data"] == [{"n": 1}]
         eventually(lambda: _lag(running) == "0.0", what="the loader's lag is measured")
         assert running.stop() == 0
+        shutil.rmtree(running.dir / "log")  # as retention does, in the end
+        running.start()
+        told = json.loads(running.run("trace", "same", "--json").stdout)
+        assert {(stop["stage"], stop["kept_in"]) for stop in told["stops"]} == {("processed", "clickhouse")}
+        assert [found["state"] for found in told["destinations"]] == ["delivered"]
+        assert "what ClickHouse remembers" in running.run("trace", "same").stdout
+        assert "ClickHouse hold no event 'nobody'" in running.run("trace", "nobody", check=False).stderr
     finally:
         running.kill()
 
