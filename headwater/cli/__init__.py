@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+_STAYING = ("up", "collector", "processor", "destination")  # commands that run until a signal ends them
 
 
 def main() -> None:
     """The command `headwater`: runs one command and exits with a code of `headwater.run.exits`."""
+    if sys.argv[1:2] and sys.argv[1] in _STAYING:
+        # before the imports, which take longer than an impatient operator: nothing has begun, so leaving is clean
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(0))
     from headwater.cli.app import app
     from headwater.errors import HeadwaterError
 
