@@ -16,6 +16,12 @@ MAX_PATHS = 2_000  # different values of one event that become columns; all of t
 _REMEMBERED = 200_000
 
 
+def pattern(row: Row) -> tuple[object, ...]:
+    """What decides which facts a row can bring: two rows of one pattern bring the same."""
+    cells = row.cells
+    return cells[4], cells[0], cells[1], row.properties.shape, row.traits.shape, row.further
+
+
 class Discovery:
     """Remembers what was seen, so that only what is new is reported."""
 
@@ -33,8 +39,7 @@ class Discovery:
         """New facts in rows of `events`."""
         found: list[Fact] = []
         for row in rows:
-            cells = row.cells
-            key = (cells[4], cells[0], cells[1], row.properties.shape, row.traits.shape, row.further)
+            key = pattern(row)
             if key not in self._seen:
                 self._remember(key)
                 found += filter(self._note, self._of(row))

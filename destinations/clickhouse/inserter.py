@@ -58,7 +58,7 @@ class Inserter:
     def insert(self, lot: Lot, token: str) -> list[Poison]:
         """Insert rows that were never tried before; the rows that can never be inserted. Raises Stopped."""
         poison: list[Poison] = []
-        for number, sent in enumerate(lot.table.encode(lot.rows)):
+        for number, sent in enumerate(lot.inserts()):
             self._send_all(lot.table, sent, f"{token}/{number}", poison)
         return poison
 

@@ -182,20 +182,20 @@ class Loader:
             ]
         )
         poison: list[Poison] = []
-        found = lots(prepared)
+        found = lots(prepared, self._preparer.events)
         for one in found:
             poison += (self._inserter.repair if repair else self._inserter.insert)(one, token)
         bury(prepared, poison, self._clock.now_ms())
         if self.config.views:
-            self._learn(found)
+            self._learn(prepared, found)
         DELIVERY_SECONDS.labels(self.name).observe(self._clock.monotonic() - started)
 
-    def _learn(self, found: Iterable[Lot]) -> None:
+    def _learn(self, prepared: Iterable[Prepared], found: Iterable[Lot]) -> None:
         facts = []
+        for portion in prepared:
+            facts += self.views.discovery.events(portion.samples.values())
         for one in found:
-            if one.table.name == "events":
-                facts += self.views.discovery.events(one.rows)
-            elif one.table.name in ("user_profiles", "account_profiles"):
+            if one.table.name in ("user_profiles", "account_profiles"):
                 kind = one.table.name.removesuffix("_profiles")
                 for row in one.rows:
                     facts += self.views.discovery.profile(kind, traits_of_row(row))

@@ -14,6 +14,7 @@ from destinations.clickhouse import writer
 from destinations.clickhouse.mapping import Place, Row
 
 MAX_MONTHS = 60  # partitions touched by one insert; the engine refuses more than 100
+_STEP_MS = 31 * 86_400_000
 
 
 class Placed(Protocol):
@@ -35,11 +36,12 @@ class JsonRow:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One insert: an input format, its bytes, and the rows they hold."""
+    """One insert: an input format, its bytes, the rows they hold, and which months (31 days each) those touch."""
 
     format: str
     data: bytes
     rows: Sequence[Any]
+    months: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +58,44 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Rows for one table."""
+    """Rows for one table; `sent` where they were encoded beforehand."""
 
     table: Table
     rows: Sequence[Any]
+    sent: Sequence[Sent] | None = None
+
+    def inserts(self) -> Sequence[Sent]:
+        """What is to be inserted, every row once."""
+        return self.table.encode(self.rows) if self.sent is None else self.sent
+
+
+def months_of(rows: Sequence[Row]) -> frozenset[int]:
+    """The 31-day steps that the rows touch: at least calendar months, so a step touches two partitions at most."""
+    return frozenset([row.cells[3] // _STEP_MS for row in rows])
 
 
 def months(rows: Sequence[Row]) -> list[Sequence[Row]]:
     """Rows in groups that touch few monthly partitions each."""
-    if len({row.cells[3] // 2_678_400_000 for row in rows}) <= MAX_MONTHS // 2:
+    step = MAX_MONTHS // 2
+    if len(months_of(rows)) <= step:
         return [rows]
     by_month: dict[int, list[Row]] = {}
     for row in rows:
-        by_month.setdefault(row.cells[3] // 2_678_400_000, []).append(row)
-    # 31-day steps are at least calendar months, so a step touches two partitions at most
+        by_month.setdefault(row.cells[3] // _STEP_MS, []).append(row)
     ordered = [by_month[month] for month in sorted(by_month)]
-    step = MAX_MONTHS // 2
     return [
         [row for group in ordered[at : at + step] for row in group] for at in range(0, len(ordered), step)
     ]
 
 
 def _columnar(rows: Sequence[Row]) -> list[Sent]:
-    return [Sent(*payload) for group in months(rows) for payload in writer.encode(group)]
+    return [
+        Sent(*payload, months_of(payload.rows)) for group in months(rows) for payload in writer.encode(group)
+    ]
 
 
 def _as_text(rows: Sequence[Row]) -> list[Sent]:
-    return [Sent(*writer.text(group)) for group in months(rows)]
+    return [Sent(*writer.text(group), months_of(group)) for group in months(rows)]
 
 
 def _event_identity(row: Row) -> tuple[Any, ...]:

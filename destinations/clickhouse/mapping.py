@@ -44,6 +44,7 @@ class Line(Struct, rename="camel"):
     properties: dict[str, Any] | None = None
     traits: dict[str, Any] | None = None
     context: Raw = Raw(b"{}")
+    integrations: Any = None
     flags: list[str] | None = None
 
 
@@ -56,17 +57,13 @@ class Place(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row: typed cells, the two JSON columns, and context values that have no typed column."""
+    """One row: typed cells, the two JSON columns, context values that have no typed column, and its place in the log."""
 
     cells: list[Any]
     properties: Flat
     traits: Flat
     further: Shape | None
-
-    @property
-    def place(self) -> Place:
-        """Where in the log it stands."""
-        return Place(*self.cells[-4:-1])
+    place: Place
 
     @property
     def message_id(self) -> str:
@@ -90,11 +87,11 @@ class Mapper:
 
     def row(self, line: bytes, place: Place, loaded_ms: int) -> Row:
         """The row of one processed event. Raises ValueError where the line is no JSON object."""
-        try:
-            event = _decoder.decode(line)
-            context = _object_decoder.decode(event.context)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            event, context = patient(line)
+        event, context = simple(line) or patient(line)
+        return self.row_of(event, context, place, loaded_ms)
+
+    def row_of(self, event: Line, context: dict[str, Any], place: Place, loaded_ms: int) -> Row:
+        """The row of a decoded event with its decoded context."""
         received = moment(event.received_at)
         happened = moment(event.timestamp)
         received = happened if received is None else received
@@ -126,6 +123,7 @@ class Mapper:
             self.shapes.flatten(event.properties or {}),
             self.shapes.flatten(event.traits or {}),
             further,
+            place,
         )
 
     def _fill(self, cells: list[Any], context: dict[str, Any]) -> Shape | None:
@@ -157,28 +155,22 @@ def _text_of(raw: Raw) -> str:
     return str(bytes(raw), "utf-8", "replace")
 
 
-@lru_cache(maxsize=4096)
-def _minute(prefix: str) -> int | None:
-    return timestamps.parse(f"{prefix}00.000Z")
+@lru_cache(maxsize=65_536)
+def _second(prefix: str) -> int | None:
+    """The time of the first 20 characters of the collector's own spelling."""
+    return timestamps.parse(f"{prefix}000Z") if len(prefix) == 20 and prefix[19] == "." else None
+
+
+_MILLISECONDS = {f"{number:03}Z": number for number in range(1000)}
 
 
 def moment(text: str | None) -> int | None:
     """Milliseconds since 1970, years kept within 1900-2299; None where the text is no time."""
     if text is None:
         return None
-    if (
-        len(text) == 24
-        and text[19] == "."
-        and text[23] == "Z"
-        and text[17:19].isdigit()
-        and text[20:23].isdigit()
-    ):
-        minute, second = (
-            _minute(text[:17]),
-            int(text[17:19]),
-        )  # the collector's own spelling: four times an event
-        if minute is not None and second < 60:
-            return minute + second * 1000 + int(text[20:23])
+    milliseconds = _MILLISECONDS.get(text[20:])
+    if milliseconds is not None and (second := _second(text[:20])) is not None:
+        return second + milliseconds  # the collector's own spelling: four times an event
     ms = timestamps.parse(text)
     if ms is not None:
         return ms
@@ -188,6 +180,15 @@ def moment(text: str | None) -> int | None:
     if int(year[1]) < 1900:
         return timestamps.MIN_MS
     return timestamps.MAX_MS if int(year[1]) > 2299 else None
+
+
+def simple(line: bytes) -> tuple[Line, dict[str, Any]] | None:
+    """The event of a line and its context, where all of it is of the usual types."""
+    try:
+        event = _decoder.decode(line)
+        return event, _object_decoder.decode(event.context)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def patient(line: bytes) -> tuple[Line, dict[str, Any]]:
@@ -210,6 +211,8 @@ def patient(line: bytes) -> tuple[Line, dict[str, Any]]:
             fields[field.name] = [as_text(part) or "" for part in item] if isinstance(item, list) else None
         elif field.name == "context":
             continue
+        elif field.name == "integrations":
+            fields[field.name] = item
         else:
             text = as_text(item)
             fields[field.name] = (text or "") if field.required or field.name == "channel" else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -12,9 +13,11 @@ import orjson
 from msgspec import Raw, Struct
 
 from destinations.clickhouse import side
+from destinations.clickhouse.discovery import pattern
 from destinations.clickhouse.inserter import Poison
-from destinations.clickhouse.lots import Lot, Table
-from destinations.clickhouse.mapping import Mapper, Place, Row
+from destinations.clickhouse.lots import Lot, Sent, Table
+from destinations.clickhouse.mapping import Line, Mapper, Place, Row, simple
+from destinations.clickhouse.rows import Rows, joined, sealed
 from destinations.kit.records import Dead, Delivery, ItemState, Span, Totals, encode
 from headwater.event import lines
 from headwater.log import topics
@@ -22,6 +25,7 @@ from headwater.log.protocol import Entry, Record, TopicPartition
 
 Select = Callable[[Any], str | None]
 DELIVERED = "delivered"
+CHUNK_ROWS = 1_000  # rows in memory at a time: few enough for the processor's cache, many enough for a block
 
 
 class _Head(Struct, rename="camel"):
@@ -50,11 +54,14 @@ class Portion:
 
 @dataclass(slots=True)
 class Prepared:
-    """A portion worked out: rows per table, and for events a state for every line, in order."""
+    """A portion worked out: inserts of events, rows of other tables, and for events a state for every line, in order."""
 
     portion: Portion
+    sent: list[Sent] = field(default_factory=list)
+    samples: dict[tuple[object, ...], Row] = field(default_factory=dict)  # a row of each pattern
     rows: dict[Table, list[Any]] = field(default_factory=dict)
-    states: list[tuple[Place, str]] = field(default_factory=list)
+    first: Place | None = None  # of the first state
+    states: list[str] = field(default_factory=list)
     dead: dict[Place, Dead] = field(default_factory=dict)
     ids: dict[Place, str] = field(default_factory=dict)
 
@@ -66,14 +73,15 @@ class Prepared:
 def verdict(select: Select, line: bytes, *, filtered: bool) -> str | None:
     """Why a line is not for us, or None; only a filter needs the whole event decoded."""
     try:
-        if filtered:
-            event = orjson.loads(line)
-        else:
-            head = _head.decode(line)
-            event = {"sourceId": head.source_id, "type": head.type, "integrations": head.integrations}
+        event = orjson.loads(line) if filtered else head_of(_head.decode(line))
     except (ValueError, RecursionError):
         return None  # the mapping decides what can be saved of it
     return select(event) if isinstance(event, dict) else None
+
+
+def head_of(line: _Head | Line) -> dict[str, Any]:
+    """What a destination without a filter chooses by."""
+    return {"sourceId": line.source_id, "type": line.type, "integrations": line.integrations}
 
 
 class Preparer:
@@ -86,10 +94,11 @@ class Preparer:
     def prepare(self, portion: Portion, now_ms: int) -> Prepared:
         """Rows of one portion; total: what cannot be mapped is dead, and says why."""
         prepared = Prepared(portion)
+        if portion.tp.topic == topics.PROCESSED:
+            self._events(prepared, now_ms)
+            return prepared
         for record in portion.records:
             match portion.tp.topic:
-                case topics.PROCESSED:
-                    self._events(prepared, record, now_ms)
                 case topics.PROFILES:
                     _profile(prepared, record, now_ms)
                 case topics.DROPPED:
@@ -98,24 +107,44 @@ class Preparer:
                     _side(prepared, record, now_ms, side.delivery)
         return prepared
 
-    def _events(self, prepared: Prepared, record: Record, now_ms: int) -> None:
+    def _events(self, prepared: Prepared, now_ms: int) -> None:
         partition = prepared.portion.tp.partition
-        for number, line in enumerate(lines(record.value)):
-            if not line:
-                continue
-            place = Place(partition, record.offset, number)
-            reason = verdict(self.select, line, filtered=self.filtered)
-            if reason is not None:
-                prepared.states.append((place, reason))
-                continue
-            try:
-                row = self._mapper.row(line, place, now_ms)
-            except ValueError as error:
-                prepared.states.append((place, "dead"))
-                prepared.dead[place] = dead_letter("UNREADABLE", str(error), line, now_ms)
-                continue
-            prepared.states.append((place, DELIVERED))
-            prepared.add(self.events, row)
+        rows: list[Row] = []
+        for record in prepared.portion.records:
+            for number, line in enumerate(lines(record.value)):
+                if not line:
+                    continue
+                place = Place(partition, record.offset, number)
+                prepared.first = prepared.first or place
+                try:
+                    row = self._row(line, place, now_ms)
+                except ValueError as error:
+                    prepared.states.append("dead")
+                    prepared.dead[place] = dead_letter("UNREADABLE", str(error), line, now_ms)
+                    continue
+                if type(row) is str:
+                    prepared.states.append(row)
+                    continue
+                prepared.states.append(DELIVERED)
+                rows.append(row)  # type: ignore[arg-type]
+            if len(rows) >= CHUNK_ROWS:
+                self._seal(prepared, rows, now_ms)
+                rows = []
+        if rows:
+            self._seal(prepared, rows, now_ms)
+
+    def _row(self, line: bytes, place: Place, now_ms: int) -> Row | str:
+        """The row of a line, or why it is not for us. Raises ValueError where it cannot be read."""
+        decoded = None if self.filtered else simple(line)
+        if decoded is None:
+            return verdict(self.select, line, filtered=self.filtered) or self._mapper.row(line, place, now_ms)
+        return self.select(head_of(decoded[0])) or self._mapper.row_of(*decoded, place, now_ms)
+
+    def _seal(self, prepared: Prepared, rows: Sequence[Row], now_ms: int) -> None:
+        """Encode a chunk of rows and let go of them."""
+        for row in rows:
+            prepared.samples.setdefault(pattern(row), row)
+        prepared.sent += [sealed(one, prepared.portion.records, now_ms) for one in self.events.encode(rows)]
 
 
 def _profile(prepared: Prepared, record: Record, now_ms: int) -> None:
@@ -158,17 +187,22 @@ def dead_letter(code: str, detail: str, line: bytes, now_ms: int) -> Dead:
     return Dead(at_ms=now_ms, code=code, detail=detail[:2_000], attempts=1, first_ms=now_ms, event=event)
 
 
-def lots(prepared: Sequence[Prepared]) -> list[Lot]:
+def lots(prepared: Sequence[Prepared], events: Table) -> list[Lot]:
     """The rows of several portions, table by table."""
+    sent = joined(part for one in prepared for part in one.sent)
+    sources = [source for part in sent for source in part.rows.sources]  # type: ignore[attr-defined]
     tables: dict[Table, list[Any]] = {}
     for one in prepared:
         for table, rows in one.rows.items():
             tables.setdefault(table, []).extend(rows)
-    return [Lot(table, rows) for table, rows in tables.items()]
+    side_lots = [Lot(table, rows) for table, rows in tables.items()]
+    return [Lot(events, Rows(sources), sent), *side_lots] if sent else side_lots
 
 
 def bury(prepared: Sequence[Prepared], poison: Sequence[Poison], now_ms: int) -> None:
     """Mark the rows that the engine refuses as dead."""
+    if not poison:
+        return
     by_place = {
         (one.portion.tp, record.offset): (one, record) for one in prepared for record in one.portion.records
     }
@@ -177,25 +211,40 @@ def bury(prepared: Sequence[Prepared], poison: Sequence[Poison], now_ms: int) ->
         for (tp, offset), (one, record) in by_place.items():
             if offset != place.offset or tp.partition != place.partition:
                 continue
-            if not any(refused.row is row for rows in one.rows.values() for row in rows):
+            is_event = isinstance(refused.row, Row)
+            if is_event != (tp.topic == topics.PROCESSED) or not (is_event or _holds(one, refused.row)):
                 continue
             line = (record.value or b"").split(b"\n")[place.line] if record.value else b"null"
             one.dead[place] = dead_letter(f"CLICKHOUSE_{refused.code}", refused.reason, line, now_ms)
-            one.states = [(at, "dead" if at == place else state) for at, state in one.states]
-            if isinstance(refused.row, Row):
+            if is_event:
+                one.states[_index(one.portion, place)] = "dead"
                 one.ids[place] = refused.row.message_id
+
+
+def _holds(one: Prepared, row: object) -> bool:
+    return any(row is held for rows in one.rows.values() for held in rows)
+
+
+def _index(portion: Portion, place: Place) -> int:
+    """The number of a line among all lines of a portion."""
+    before = 0
+    for record in portion.records:
+        if record.offset == place.offset:
+            return before + sum(1 for line in list(lines(record.value))[: place.line] if line)
+        before += sum(1 for line in lines(record.value) if line)
+    raise ValueError(f"{place} is not in {portion.tp} from {portion.begin} to {portion.end}")
 
 
 def change(prepared: Prepared, name: str) -> Totals:
     """What the portion adds to the destination's counts."""
     totals = Totals(destination=name, read=len(prepared.states))
-    for _, state in prepared.states:
+    for state, count in Counter(prepared.states).items():
         if state == DELIVERED:
-            totals.delivered += 1
+            totals.delivered = count
         elif state == "dead":
-            totals.dead += 1
+            totals.dead = count
         else:
-            totals.filtered[state] = totals.filtered.get(state, 0) + 1
+            totals.filtered[state] = count
     return totals
 
 
@@ -203,15 +252,14 @@ def outputs(prepared: Prepared, name: str, now_ms: int) -> Iterator[Entry]:
     """Dead letters and, for events, the record of what became of each line."""
     for letter in prepared.dead.values():
         yield Entry(topics.DEAD_PREFIX + name, 0, Record(encode(letter)))
-    if prepared.states:
-        yield Entry(topics.DELIVERIES, 0, Record(encode(_delivery(prepared, name, now_ms))))
+    if prepared.first is not None:
+        yield Entry(topics.DELIVERIES, 0, Record(encode(_delivery(prepared, prepared.first, name, now_ms))))
 
 
-def _delivery(prepared: Prepared, name: str, now_ms: int) -> Delivery:
-    first = prepared.states[0][0]
-    sent = sum(1 for _, state in prepared.states if state in (DELIVERED, "dead"))
-    runs = [(len(list(group)), state) for state, group in groupby(state for _, state in prepared.states)]
-    states = {state for _, state in prepared.states}
+def _delivery(prepared: Prepared, first: Place, name: str, now_ms: int) -> Delivery:
+    runs = [(len(list(group)), state) for state, group in groupby(prepared.states)]
+    states = {state for _, state in runs}
+    sent = sum(count for count, state in runs if state in (DELIVERED, "dead"))
     state = DELIVERED if states == {DELIVERED} else "dead" if states == {"dead"} else "partial"
     items = [
         ItemState(message_id=prepared.ids.get(place, ""), state="dead", attempt=1, reason=letter.code)
