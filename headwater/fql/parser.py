@@ -54,7 +54,8 @@ class _Parser:
 
     def unexpected(self, expected: str, suggestion: str = "") -> FqlError:
         token = self.here
-        found = "the filter ends here" if token.kind == "end" else f"found `{token.text[:60]}`"
+        shown = token.text[:60].replace("\n", "\\n")  # a string may span lines; the message must not
+        found = "the filter ends here" if token.kind == "end" else f"found `{shown}`"
         return FqlError(self.text, token.offset, found, expected, suggestion)
 
     def disjunction(self) -> Node:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ from headwater.workspace.watch import Watcher
 
 logger = logging.getLogger("headwater.run.child")  # by name: under `-m` this module is called __main__
 
+MOST_FILES = 1 << 20
 ORPHAN_S = 5.0  # a stage whose supervisor died has this long to leave by itself
 
 
@@ -45,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(settings: StageSettings) -> int:
     """Run one stage until it is told to leave; returns the exit code."""
     logs.configure(settings.stage, settings.log_style, settings.log_level)
+    _allow_many_files()
     try:
         data = settings.data.make()
         configuration.metrics_folder(data)
@@ -61,6 +64,13 @@ def run(settings: StageSettings) -> int:
     except Exception as error:  # noqa: BLE001 - the edge of the process: everything becomes a line and a code
         return _told(error, settings.stage)
     return exits.OK
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files: ClickHouse keeps one for each part, the collector one for each connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _told(error: Exception, stage: str) -> int:

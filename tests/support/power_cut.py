@@ -20,7 +20,7 @@ from typing import Literal
 SECTOR = 512
 _OK = 0
 _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
-_OPEN = ctypes.CFUNCTYPE(_I, _P, ctypes.c_char_p, _P, _I, _P)
+_OPEN = ctypes.CFUNCTYPE(_I, _P, _P, _P, _I, _P)
 _DELETE = ctypes.CFUNCTYPE(_I, _P, ctypes.c_char_p, _I)
 _WRITE = ctypes.CFUNCTYPE(_I, _P, _P, _I, _L)
 _TRUNCATE = ctypes.CFUNCTYPE(_I, _P, _L)
@@ -163,10 +163,10 @@ class _Recorder:
         assert self._library.sqlite3_vfs_register(ctypes.byref(self._real), 1) == _OK
         assert self._library.sqlite3_vfs_unregister(ctypes.byref(self._mine)) == _OK
 
-    def _open(self, vfs: int, name: bytes | None, file: int, flags: int, out: int | None) -> int:
-        # `name` must reach SQLite as the pointer it was (it carries URI parameters behind it).
+    def _open(self, vfs: int, name: int | None, file: int, flags: int, out: int | None) -> int:
+        # `name` must reach SQLite as the pointer it was: URI parameters stand behind the text, and SQLite reads them.
         answer: int = _OPEN(self._real.open)(vfs, name, file, flags, out)
-        path = Path((name or b"").decode())
+        path = Path(ctypes.string_at(name).decode() if name else "")
         if answer == _OK and path.parent.resolve() == self._folder and _durable(path.name):
             slot = ctypes.cast(file, ctypes.POINTER(_P))
             self._names[file] = path.name
