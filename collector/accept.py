@@ -16,13 +16,12 @@ from msgspec import Raw, Struct
 
 from collector import items, nesting
 from collector.items import Item, Rejected
-from collector.line import Template
-from collector.stamp import FUTURE_TOLERANCE_MS, resolve, stamp
+from collector.line import Template, Times
+from collector.stamp import FUTURE_TOLERANCE_MS, stamp
 from headwater import codec, limits, timestamps
 from headwater.event import Channel, OptionalRaw
 
 BATCH_LIMIT = limits.BATCH_BYTES + limits.BATCH_SLACK_BYTES
-_FEW = 5  # more events than this have together more brackets than one may have, so each is looked at anyway
 SHARED_LIMIT = 16 << 20  # the envelope's context is repeated beside each event; that product is bounded too
 
 
@@ -108,7 +107,7 @@ def _decode(text: bytes, *, batch: bool) -> Envelope | str:
             return "body_too_large"
         if nesting.too_deep(bytes(context or b"")) or nesting.too_deep(bytes(integrations or b"")):
             return "invalid_json"
-    deep = len(found.batch) > _FEW or nesting.brackets(text) - len(found.batch) > limits.JSON_DEPTH
+    deep = nesting.some_may_be_too_deep(text, max(map(len, found.batch), default=0))
     key = found.write_key if found.write_key is not None else _key_of_first(found.batch)
     return Envelope(found.batch, key, found.sent_at, context, integrations, deep, b"\\" not in text)
 
@@ -167,26 +166,13 @@ def _beyond(batch: list[Raw]) -> list[Rejected]:
 class _Judge:
     """Judges the events of one request; what they share is read and written once."""
 
-    __slots__ = (
-        "_call",
-        "_envelope",
-        "_latest",
-        "_new_id",
-        "_outcome",
-        "_sent",
-        "_sent_text",
-        "_shared_is_readable",
-        "_template",
-    )
+    __slots__ = ("_call", "_envelope", "_new_id", "_outcome", "_sent", "_template")
 
     def __init__(
         self, envelope: Envelope, call: Call, new_id: Callable[[int], str], outcome: Outcome
     ) -> None:
         self._envelope, self._call, self._new_id, self._outcome = envelope, call, new_id, outcome
-        self._sent = timestamps.parse(envelope.sent_at)
-        self._sent_text = None if self._sent is None else timestamps.iso(self._sent)
-        self._shared_is_readable = self._sent is not None or envelope.sent_at is None
-        self._latest = call.now_ms + FUTURE_TOLERANCE_MS
+        self._sent = _sent(envelope, call.now_ms)
         self._template = Template(
             call.source_id,
             call.channel,
@@ -220,32 +206,53 @@ class _Judge:
 
     def _accept(self, kind: str, item: Item, raw: Raw) -> None:
         call, (lines, types, keys, _) = self._call, self._outcome
+        times: Times | None = None
+        sent = self._sent if item.sent_at is None else _usual_sent(item.sent_at, call.now_ms)
+        if sent is not None and (text := item.timestamp) is not None:
+            time = timestamps.shifted(text, sent.skew_ms, sent.latest_ms)
+            if time is not None:
+                times = (time, text, sent.text, None)
+        if times is None:
+            times = self._unusual_times(item)
         message_id = item.message_id or self._new_id(call.now_ms)
         here = call.client_side or (item.context is not None and item.context.direct is True)
-        lines.append(self._template.line(kind, item, message_id, self._times(item), raw, here=here))
+        lines.append(self._template.line(kind, item, message_id, times, raw, here=here))
         types.append(kind)
         keys.append(item.anonymous_id or item.user_id or "")
 
-    def _times(self, item: Item) -> tuple[str, str, str | None, list[str] | None]:
-        """timestamp, originalTimestamp, sentAt as text, and flags."""
-        call, text = self._call, item.timestamp
-        sent, sent_text, usual = self._sent, self._sent_text, self._shared_is_readable
-        if item.sent_at is not None:
-            sent, sent_text = timestamps.canonical(item.sent_at), item.sent_at
-            usual = sent is not None
-        if usual and text is not None and (original := timestamps.canonical(text)) is not None:
-            result = original if sent is None else call.now_ms - (sent - original)
-            if (sent is None or original <= sent) and timestamps.MIN_MS <= result <= self._latest:
-                return timestamps.iso(result), text, sent_text, None
-            result, flag = resolve(call.now_ms, call.channel, original, sent)
-            return timestamps.iso(result), text, sent_text, None if flag is None else [flag]
+    def _unusual_times(self, item: Item) -> Times:
+        call = self._call
         found = stamp(
             call.now_ms,
             call.channel,
-            timestamp=text,
+            timestamp=item.timestamp,
             original=item.original_timestamp,
             sent=item.sent_at,
             envelope_sent=self._envelope.sent_at,
         )
-        sent_text = None if found.sent is None else timestamps.iso(found.sent)
-        return timestamps.iso(found.timestamp), timestamps.iso(found.original), sent_text, found.flags
+        sent = None if found.sent is None else timestamps.iso(found.sent)
+        return timestamps.iso(found.timestamp), timestamps.iso(found.original), sent, found.flags
+
+
+class _Sent(NamedTuple):
+    """A usual `sentAt`: its text, what it moves the event's time by, and until when the result needs no clamp or flag.
+
+    An event that is not later than its `sentAt` ends up not later than its arrival; one without may lie ahead a little.
+    """
+
+    text: str | None
+    skew_ms: int
+    latest_ms: int
+
+
+def _usual_sent(text: str, now_ms: int) -> _Sent | None:
+    ms = timestamps.canonical(text)
+    return None if ms is None else _Sent(text, now_ms - ms, now_ms)
+
+
+def _sent(envelope: Envelope, now_ms: int) -> _Sent | None:
+    """What the envelope says for items that say nothing; None where it cannot be read."""
+    if envelope.sent_at is None:
+        return _Sent(None, 0, now_ms + FUTURE_TOLERANCE_MS)
+    ms = timestamps.parse(envelope.sent_at)
+    return None if ms is None else _Sent(timestamps.iso(ms), now_ms - ms, now_ms)

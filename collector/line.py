@@ -6,7 +6,6 @@ costs three times as much.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import msgspec
@@ -14,6 +13,10 @@ from msgspec import Raw
 
 from collector.items import Item
 from headwater.event import Channel
+
+Times = tuple[
+    str, str, str | None, list[str] | None
+]  # an event's, its original and its sent time in ISO-8601; flags
 
 _encode = msgspec.json.Encoder().encode
 
@@ -64,21 +67,29 @@ class Template:
         kind: str,
         item: Item,
         message_id: str,
-        times: tuple[str, str, str | None, list[str] | None],
+        times: Times,
         body: Raw | bytes,
         *,
         here: bool,
     ) -> bytes:
-        """One event; `times` are timestamp, original and sent time (ISO-8601) and flags, `here` tells to say whence."""
+        """One event; `here` tells to say whence."""
         timestamp, original, sent, flags = times
-        form = _same if self._plain else escaped
+        if not self._plain:
+            message_id, item = escaped(message_id), _escaped_ids(item)
         text = (
-            f'{self._begin}{kind}","messageId":"{form(message_id)}{self._received}{timestamp}"'
+            f'{self._begin}{kind}","messageId":"{message_id}{self._received}{timestamp}"'
             f',"originalTimestamp":"{original}"'
         )
         if sent is not None:
             text += f',"sentAt":"{sent}"'
-        text += _ids(item, form)
+        if item.anonymous_id:
+            text += f',"anonymousId":"{item.anonymous_id}"'
+        if item.user_id:
+            text += f',"userId":"{item.user_id}"'
+        if item.group_id:
+            text += f',"groupId":"{item.group_id}"'
+        if item.previous_id:
+            text += f',"previousId":"{item.previous_id}"'
         if here:
             text += self._whence
         if flags is not None:
@@ -86,18 +97,7 @@ class Template:
         return b"".join((text.encode(), self._end, body, b"}"))
 
 
-def _same(text: str) -> str:
-    return text
-
-
-def _ids(item: Item, form: Callable[[str], str]) -> str:
-    text = ""
-    if item.anonymous_id:
-        text = f',"anonymousId":"{form(item.anonymous_id)}"'
-    if item.user_id:
-        text += f',"userId":"{form(item.user_id)}"'
-    if item.group_id:
-        text += f',"groupId":"{form(item.group_id)}"'
-    if item.previous_id:
-        text += f',"previousId":"{form(item.previous_id)}"'
-    return text
+def _escaped_ids(item: Item) -> Item:
+    ids = (item.anonymous_id, item.user_id, item.group_id, item.previous_id)
+    anonymous, user, group, previous = (escaped(one) if one else None for one in ids)
+    return Item(anonymous_id=anonymous, user_id=user, group_id=group, previous_id=previous)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from headwater import limits
 
 # Possessive, and a string may lack its end: linear on every input.
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_WINDOW = 4_096
 _PRUNE_BELOW = limits.JSON_DEPTH + 50
 
 
@@ -17,6 +19,16 @@ def brackets(text: bytes) -> int:
     `replace` finds them with memchr; `count` goes byte by byte and takes three times as long.
     """
     return 2 * len(text) - len(text.replace(b"{", b"")) - len(text.replace(b"[", b""))
+
+
+def some_may_be_too_deep(text: bytes, longest: int) -> bool:
+    """Whether a part of `text` that is at most `longest` bytes long may be nested more than `limits.JSON_DEPTH` levels deep.
+
+    Brackets are counted in windows at least that long, of which a part touches two; counting in each part costs twice as much.
+    """
+    width = max(longest, _WINDOW)
+    counts = [brackets(text[at : at + width]) for at in range(0, len(text), width)]
+    return any(one + other > limits.JSON_DEPTH for one, other in pairwise((*counts, 0)))
 
 
 def too_deep(text: bytes) -> bool:
