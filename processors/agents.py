@@ -91,11 +91,13 @@ _PAYLOAD = re.compile(
 )
 _CONTACT = re.compile(r"https?:/|www\.|[\w.]@\w|\w \[?at\]? \w+ \[?dot\]? \w", re.ASCII)
 _BOT_WORD = re.compile(
-    r"(?:bot|bots|robot|crawler|crawl|spider|scraper|scraping|fetcher|archiver|indexer|validator|linkcheck(?:er)?|scanner"
-    r"|monitoring|headless|webdriver|preview)\Z",
+    r"(?:bots?|robot|crawler|crawl|spider|scraper|scraping|fetcher|archiver|indexer|validator|linkcheck(?:er)?|scanner"
+    r"|monitoring|headless|webdriver|preview)[0-9]*(?![a-z0-9])",
     re.ASCII,
 )
-_NOT_BOTS = frozenset(("cubot", "abot", "robot.app"))
+_NOT_BOTS = frozenset(("cubot", "abot"))  # makers of phones
+_NO_BOT_APP = re.compile(r"(?<![a-z0-9._-])robot\.app(?![._-]*[a-z0-9])", re.ASCII)
+_WITHIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _OLD_BROWSERS = re.compile(r"msie |trident/|konqueror|opera|netscape|presto", re.ASCII)
 _PRODUCT = re.compile(r"[\w.!-]+/[\w.]", re.ASCII)
 
@@ -137,7 +139,7 @@ def judge(agent: str) -> Verdict:
         return HUMAN
     if not text:
         return Verdict(MALFORMED, "malformed", reasons=("agent.blank",))
-    lower = text.lower()
+    lower = text.lower()[:MAX_CHARS]  # a few letters of other scripts become two
     if (crawler := _known(lower)) is not None:
         score = LIBRARY if crawler.kind == "http_library" else KNOWN
         return Verdict(score, crawler.kind, crawler.name, crawler.operator, ("agent.known",))
@@ -172,7 +174,7 @@ def _known(lower: str) -> Crawler | None:
 
 def _signs(lower: str, *, too_long: bool) -> Verdict:
     reasons = []
-    if any(_BOT_WORD.search(part) for word in _words(lower) for part in _parts(word)):
+    if any(_is_bot_word(lower, found) for found in _BOT_WORD.finditer(lower)):
         reasons.append("agent.calls_itself_bot")
     if _CONTACT.search(lower):
         reasons.append("agent.contact_inside")
@@ -187,7 +189,9 @@ def _signs(lower: str, *, too_long: bool) -> Verdict:
     return HUMAN
 
 
-def _parts(word: str) -> list[str]:
-    if word in _NOT_BOTS:
-        return []
-    return [part.rstrip("0123456789") for part in re.split(r"[._-]", word) if part not in _NOT_BOTS]
+def _is_bot_word(lower: str, found: re.Match[str]) -> bool:
+    """Whether the word that ends here is none of the names that only end as bots' do."""
+    begin = found.start()
+    while begin and lower[begin - 1] in _WITHIN:
+        begin -= 1
+    return lower[begin : found.end()] not in _NOT_BOTS and not _NO_BOT_APP.match(lower, begin)

@@ -77,6 +77,8 @@ class Judge:
     def __init__(self, config: Bots) -> None:
         self._allow = [part.lower() for part in config.allow_agents]
         self._allow_networks = Networks({"allowed": config.allow_networks}) if config.allow_networks else None
+        own = config.hosting_networks
+        self._own_hosting = Networks({"your list": own}) if own else None
         self._agents: Recent[Verdict] = Recent(CACHE)
         self._places: Recent[str] = Recent(CACHE)
 
@@ -130,7 +132,8 @@ class Judge:
             return "allowed:"
         if (operator := _operators().name_of(address)) is not None:
             return f"operator:{operator}"
-        hosting = _hosting().name_of(address)
+        hosting = self._own_hosting.name_of(address) if self._own_hosting is not None else None
+        hosting = hosting or _hosting().name_of(address)
         return "" if hosting is None else f"hosting:{hosting}"
 
 

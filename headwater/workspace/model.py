@@ -82,6 +82,9 @@ class Bots(Section):
         default_factory=list, description="Substrings of agents that are never bots."
     )
     allow_networks: list[Network] = Field(default_factory=list, description="Addresses that are never bots.")
+    hosting_networks: list[Network] = Field(
+        default_factory=list, description="Further addresses of hosting companies, a soft sign."
+    )
 
 
 class Identity(Section):

@@ -66,6 +66,26 @@ def test_generic_signs_find_what_no_list_knows(agent: str, kind: str, reason: st
     assert reason in verdict.reasons
 
 
+@pytest.mark.parametrize(
+    ("agent", "is_bot"),
+    [
+        ("Thing/1 cubot x", False),
+        ("Thing/1 CUBOT_X18", False),
+        ("Thing/1 robot.app", False),
+        ("Thing/1 robot.app.", False),
+        ("Thing/1 robot.apps", True),
+        ("Thing/1 my-robot.app", True),
+        ("Thing/1 scubot", True),
+        ("Thing/1 newsbot2", True),
+        ("Thing/1 bottle botany", False),
+        ("Thing/1 web_crawler.v3", True),
+    ],
+)
+def test_a_word_that_ends_as_bots_names_do(agent: str, is_bot: bool) -> None:
+    """Digits may follow, letters may not; names of phones and of an app for people are exempt."""
+    assert ("agent.calls_itself_bot" in agents.judge(agent).reasons) is is_bot
+
+
 def test_a_missing_agent_alone_does_not_make_a_bot() -> None:
     """Blank agents stay below the default threshold."""
     assert agents.judge("").score < 80
@@ -90,13 +110,18 @@ def test_judging_never_raises(agent: str) -> None:
         "Chrome/1 " * 900,
         "(" * 8192,
         "a." * 4096,
+        "a-b_c.d " * 1024,
+        "cubot " * 1300,
+        "bot1x-" * 1300,
+        "\u0130" * 4096,
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 1) AppleWebKit/1 (KHTML, like Gecko)" + " TV" * 2600,
     ],
-    ids=lambda agent: agent[:12],
+    ids=lambda agent: ascii(agent[:12]),
 )
 def test_the_worst_strings_cost_little(agent: str) -> None:
-    """8 KB strings made to hurt stay far below a millisecond of CPU, even on a busy machine."""
+    """8 KB strings made to hurt cost at most 0.2 ms of CPU; the best of many tries, as the machine may be busy."""
     best = min(_cpu_us(agent) for _ in range(20))
-    assert best < 1_000
+    assert best < 200
 
 
 def _cpu_us(agent: str) -> float:

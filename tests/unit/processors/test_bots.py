@@ -92,6 +92,21 @@ def test_a_hosting_address_alone_never_makes_a_bot() -> None:
     assert (noted["isBot"], noted["class"], noted["action"]) == (False, "datacenter", "flag")
 
 
+def test_operators_may_name_further_hosting_networks() -> None:
+    """Added to the bundled ones, with the same weight; the allow list wins over them, too."""
+    own = Bots(hosting_networks=["203.0.113.0/24", "2001:db8::/32"], allow_networks=["203.0.113.7/32"])
+    step = bots.build(own, workspace())
+    for address in ("203.0.113.1", "2001:db8::1", "5.9.1.1"):
+        noted = bot_of(step(event(CHROME, ip=address)))
+        assert noted is not None
+        assert (noted["isBot"], noted["class"], noted["reasons"]) == (
+            *(False, "datacenter"),
+            ["address.hosting"],
+        )
+    assert bot_of(step(event(CHROME, ip="203.0.113.7"))) is None
+    assert bot_of(step(event(CHROME, ip="198.51.100.1"))) is None
+
+
 def test_allow_lists_win() -> None:
     """Allowed agents and addresses are never bots, whatever the rules say."""
     config = Bots(mode="drop", allow_agents=["AcmeMonitor"], allow_networks=["203.0.113.0/24"])
