@@ -89,6 +89,7 @@ class Loader:
         self._live, self._log, self._clock, self._engine = live, log, clock, engine
         self._halt = threading.Event()
         self._insert_thread = ThreadPoolExecutor(1, f"load-{name}")
+        self._row_thread = ThreadPoolExecutor(1, f"rows-{name}")
         self._view_thread = ThreadPoolExecutor(1, f"views-{name}")
         self._target = target_of(config)
         self._inserter = Inserter(engine, config.database, pauser(self._halt), collapse=config.merges)
@@ -109,6 +110,7 @@ class Loader:
                 view_maker.cancel()
                 halter.cancel()
                 self._halt.set()
+        await asyncio.to_thread(self._row_thread.shutdown)
         await asyncio.to_thread(self._insert_thread.shutdown)
         await asyncio.to_thread(self._view_thread.shutdown)
 
@@ -162,6 +164,11 @@ class Loader:
     async def work(self, call: Callable[[], T]) -> T:
         """Run a blocking call in the loader's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._insert_thread, call)
+
+    async def make_rows(self, portions: Sequence[Portion]) -> list[Prepared]:
+        """Rows of portions, made in a thread of their own beside an insert."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._row_thread, self.prepare, portions)
 
     def prepare(self, portions: Sequence[Portion]) -> list[Prepared]:
         """Rows of portions (blocking)."""

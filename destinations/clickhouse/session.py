@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from destinations.clickhouse.portions import Portion
+from destinations.clickhouse.portions import Portion, Prepared
 from destinations.kit.books import Books
 from headwater.errors import OffsetOutOfRange
 from headwater.log import topics
@@ -44,6 +44,7 @@ class Session:
         self._took = 0.0
         self._measured_at = float("-inf")
         self._lock = asyncio.Lock()
+        self._inserting: asyncio.Task[None] | None = None
         self.flushed = False
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
@@ -53,6 +54,8 @@ class Session:
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """What waits is the next owner's; a flush under way is finished first."""
         async with self._lock:
+            if self._inserting is not None:
+                await asyncio.wait([self._inserting])  # whether it failed is the loop's to find
             for tp in partitions:
                 self._waiting.pop(tp, None)
                 owner = self._owners.pop(tp, None)
@@ -72,11 +75,18 @@ class Session:
             await self._measure(group)
             for batch in await self._poll(self._consumer):
                 self._take(batch)
+            if self._inserting is not None and self._inserting.done():
+                await self._settle()
             await self._flush_due()
         await self._flush([True, False])
+        await self._settle()
 
     async def close(self) -> None:
-        """Leave the group."""
+        """Leave the group, once the insert under way has ended, however it ends: the next session verifies it."""
+        if self._inserting is not None:
+            await asyncio.wait([self._inserting])
+            if not self._inserting.cancelled() and (error := self._inserting.exception()) is not None:
+                logger.info("destination %s: the last insert failed: %s", self._loader.name, str(error)[:500])
         if self._consumer is not None:
             await self._consumer.close()
 
@@ -148,18 +158,33 @@ class Session:
             for portion in chosen:
                 del self._waiting[portion.tp]
             if chosen:
-                started = self._loader.clock.monotonic()
                 await self._load(chosen)
-                self._took = self._loader.clock.monotonic() - started
-                self.flushed = True
 
     async def _load(self, portions: Sequence[Portion]) -> None:
+        """Make rows while those before them are being inserted, then let them follow."""
         loader = self._loader
-        prepared = await loader.work(partial(loader.prepare, portions))
-        await asyncio.gather(*(self._intend(portion) for portion in portions))
+        started = loader.clock.monotonic()
+        prepared = await loader.make_rows(portions)
+        took = loader.clock.monotonic() - started
+        await self._settle()
+        self._inserting = asyncio.create_task(self._insert(prepared, took))
+
+    async def _insert(self, prepared: Sequence[Prepared], took: float) -> None:
+        loader = self._loader
+        started = loader.clock.monotonic()
+        await asyncio.gather(*(self._intend(one.portion) for one in prepared))
         await loader.work(partial(loader.insert, prepared, repair=False))
         for one in prepared:
             await loader.finish(self._owners[one.portion.tp], self._books, one)
+        self._took = took + loader.clock.monotonic() - started
+        self.flushed = True
+
+    async def _settle(self) -> None:
+        """Wait for the insert under way, if any; raises what it raised."""
+        if self._inserting is not None:
+            await asyncio.wait([self._inserting])  # and not `await` it: that would hand on a cancellation
+            inserting, self._inserting = self._inserting, None
+            inserting.result()
 
     async def _intend(self, portion: Portion) -> None:
         """Write down what is about to be inserted. The profiles need none: their rows replace one another."""

@@ -74,6 +74,7 @@ class Shapes:
 
     def __init__(self) -> None:
         self._by_types: dict[tuple[object, object], Shape | None] = {}
+        self._by_outline: dict[tuple[object, ...], Shape] = {}
         self._by_paths: dict[tuple[object, object], Shape] = {}
 
     def flatten(self, value: dict[str, Any]) -> Flat:
@@ -102,14 +103,18 @@ class Shapes:
         )
 
     def _nested(self, value: dict[str, Any]) -> Flat:
-        paths: list[Path] = []
-        types: list[str] = []
+        marks: list[object] = []
         values: list[Any] = []
-        for path, leaf in leaves(value):
-            paths.append(path)
-            types.append(_SCALARS.get(type(leaf)) or array_type(leaf))
-            values.append(leaf)
-        shape = self._interned(tuple(paths), tuple(types), plain=False)
+        _outline(value, marks, values)
+        outline = tuple(marks)
+        shape = self._by_outline.get(outline)
+        if shape is None:
+            if len(self._by_outline) > _CACHE:
+                self._by_outline.clear()
+            found = list(leaves(value))
+            types = tuple(_SCALARS.get(type(leaf)) or array_type(leaf) for _, leaf in found)
+            shape = self._interned(tuple(path for path, _ in found), types, plain=False)
+            self._by_outline[outline] = shape
         return Flat(shape, values, value)
 
     def _interned(self, paths: tuple[Path, ...], types: tuple[str, ...], *, plain: bool) -> Shape:
@@ -119,6 +124,19 @@ class Shapes:
                 self._by_paths.clear()
             shape = self._by_paths[(paths, types)] = Shape(paths, types, plain=plain)
         return shape
+
+
+def _outline(value: Mapping[str, Any], marks: list[object], values: list[Any]) -> None:
+    """Names and types in the order of `leaves`, and the values: enough to tell two patterns apart, fast to gather."""
+    for name, item in value.items():
+        kind = type(item)
+        if kind is dict:
+            marks += (name, dict)
+            _outline(item, marks, values)
+            marks.append(None)
+        elif item is not None:
+            marks += (name, array_type(item) if kind is list else kind)
+            values.append(item)
 
 
 def leaves(value: Mapping[str, Any], above: Path = ()) -> Iterator[tuple[Path, Any]]:
