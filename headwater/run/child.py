@@ -46,6 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(settings: StageSettings) -> int:
     """Run one stage until it is told to leave; returns the exit code."""
+    # Importing the ClickHouse engine changes the working directory for a moment: no relative path may live beside that.
+    settings = msgspec.structs.replace(
+        settings, dir=str(Path(settings.dir).absolute()), workspace=str(Path(settings.workspace).absolute())
+    )
     logs.configure(settings.stage, settings.log_style, settings.log_level)
     _allow_many_files()
     try:
