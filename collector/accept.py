@@ -17,7 +17,8 @@ from msgspec import Raw, Struct
 from collector import items, nesting
 from collector.items import Item, Rejected
 from collector.line import Template, Times
-from collector.stamp import FUTURE_TOLERANCE_MS, stamp
+from collector.stamp import sent_of_all, sent_of_one, stamp
+from collector.usual import Usual
 from headwater import codec, limits, timestamps
 from headwater.event import Channel, OptionalRaw
 
@@ -143,13 +144,28 @@ def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> Outc
     """Judge every event of a request. `new_id(now_ms)` makes message ids for events without one."""
     outcome = Outcome([], [], [], [])
     judge = _Judge(envelope, call, new_id, outcome)
-    for index, raw in enumerate(envelope.items):
-        if index >= limits.BATCH_EVENTS:
-            outcome.rejected.extend(_beyond(envelope.items))
-            break
+    usual = judge.usual()
+    for index, raw in enumerate(envelope.items[: limits.BATCH_EVENTS]):
+        if usual is not None and _take_usual(usual, raw, outcome):
+            continue
         if (rejected := judge(index, raw)) is not None:
             outcome.rejected.append(rejected)
+    outcome.rejected.extend(_beyond(envelope.items))
     return outcome
+
+
+def _take_usual(usual: Usual, raw: Raw, outcome: Outcome) -> bool:
+    try:
+        item = items.decode(raw)
+    except msgspec.ValidationError:
+        return False
+    if (line := usual.line(item, raw)) is None:
+        return False
+    lines, types, keys, _ = outcome
+    lines.append(line)
+    types.append(item.type or "")
+    keys.append(item.anonymous_id or item.user_id or "")
+    return True
 
 
 def _beyond(batch: list[Raw]) -> list[Rejected]:
@@ -172,7 +188,7 @@ class _Judge:
         self, envelope: Envelope, call: Call, new_id: Callable[[int], str], outcome: Outcome
     ) -> None:
         self._envelope, self._call, self._new_id, self._outcome = envelope, call, new_id, outcome
-        self._sent = _sent(envelope, call.now_ms)
+        self._sent = sent_of_all(envelope.sent_at, call.now_ms)
         self._template = Template(
             call.source_id,
             call.channel,
@@ -181,6 +197,13 @@ class _Judge:
             (envelope.context, envelope.integrations),
             plain=envelope.plain,
         )
+
+    def usual(self) -> Usual | None:
+        """The short way for a batch's usual events, where this request allows it."""
+        envelope, call = self._envelope, self._call
+        if call.type is not None or envelope.deep or not envelope.plain or self._sent is None:
+            return None
+        return Usual(self._template, self._sent, here=call.client_side)
 
     def __call__(self, index: int, raw: Raw) -> Rejected | None:
         """Write the event into the outcome, or tell why not."""
@@ -205,9 +228,9 @@ class _Judge:
         return None
 
     def _accept(self, kind: str, item: Item, raw: Raw) -> None:
-        call, (lines, types, keys, _) = self._call, self._outcome
+        call = self._call
         times: Times | None = None
-        sent = self._sent if item.sent_at is None else _usual_sent(item.sent_at, call.now_ms)
+        sent = self._sent if item.sent_at is None else sent_of_one(item.sent_at, call.now_ms)
         if sent is not None and (text := item.timestamp) is not None:
             time = timestamps.shifted(text, sent.skew_ms, sent.latest_ms)
             if time is not None:
@@ -216,6 +239,7 @@ class _Judge:
             times = self._unusual_times(item)
         message_id = item.message_id or self._new_id(call.now_ms)
         here = call.client_side or (item.context is not None and item.context.direct is True)
+        lines, types, keys, _ = self._outcome
         lines.append(self._template.line(kind, item, message_id, times, raw, here=here))
         types.append(kind)
         keys.append(item.anonymous_id or item.user_id or "")
@@ -232,27 +256,3 @@ class _Judge:
         )
         sent = None if found.sent is None else timestamps.iso(found.sent)
         return timestamps.iso(found.timestamp), timestamps.iso(found.original), sent, found.flags
-
-
-class _Sent(NamedTuple):
-    """A usual `sentAt`: its text, what it moves the event's time by, and until when the result needs no clamp or flag.
-
-    An event that is not later than its `sentAt` ends up not later than its arrival; one without may lie ahead a little.
-    """
-
-    text: str | None
-    skew_ms: int
-    latest_ms: int
-
-
-def _usual_sent(text: str, now_ms: int) -> _Sent | None:
-    ms = timestamps.canonical(text)
-    return None if ms is None else _Sent(text, now_ms - ms, now_ms)
-
-
-def _sent(envelope: Envelope, now_ms: int) -> _Sent | None:
-    """What the envelope says for items that say nothing; None where it cannot be read."""
-    if envelope.sent_at is None:
-        return _Sent(None, 0, now_ms + FUTURE_TOLERANCE_MS)
-    ms = timestamps.parse(envelope.sent_at)
-    return None if ms is None else _Sent(timestamps.iso(ms), now_ms - ms, now_ms)

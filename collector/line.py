@@ -41,7 +41,7 @@ def _whence(ip: str | None, user_agent: str | None) -> str:
 class Template:
     """The lines of one request. `plain`: no text of its events needs an escape, as no backslash stands in the body."""
 
-    __slots__ = ("_begin", "_end", "_plain", "_received", "_whence")
+    __slots__ = ("begin", "end", "plain", "received", "whence")
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class Template:
         plain: bool,
     ) -> None:
         """`received` is ISO-8601, `whence` address and user agent, `shared` the envelope's context and integrations."""
-        self._begin, self._received = _begin(source_id, channel), f'","receivedAt":"{received}","timestamp":"'
-        self._whence, self._plain = _whence(*whence), plain
+        self.begin, self.received = _begin(source_id, channel), f'","receivedAt":"{received}","timestamp":"'
+        self.whence, self.plain = _whence(*whence), plain
         context, integrations = shared
         end = b"" if context is None else b',"batchContext":%b' % bytes(context)
         if integrations is not None:
             end += b',"batchIntegrations":%b' % bytes(integrations)
-        self._end = end + b',"body":'
+        self.end = end + b',"body":'
 
     def line(
         self,
@@ -74,10 +74,10 @@ class Template:
     ) -> bytes:
         """One event; `here` tells to say whence."""
         timestamp, original, sent, flags = times
-        if not self._plain:
+        if not self.plain:
             message_id, item = escaped(message_id), _escaped_ids(item)
         text = (
-            f'{self._begin}{kind}","messageId":"{message_id}{self._received}{timestamp}"'
+            f'{self.begin}{kind}","messageId":"{message_id}{self.received}{timestamp}"'
             f',"originalTimestamp":"{original}"'
         )
         if sent is not None:
@@ -91,10 +91,10 @@ class Template:
         if item.previous_id:
             text += f',"previousId":"{item.previous_id}"'
         if here:
-            text += self._whence
+            text += self.whence
         if flags is not None:
             text += f',"flags":{_encode(flags).decode()}'
-        return b"".join((text.encode(), self._end, body, b"}"))
+        return b"".join((text.encode(), self.end, body, b"}"))
 
 
 def _escaped_ids(item: Item) -> Item:

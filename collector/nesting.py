@@ -24,7 +24,7 @@ def brackets(text: bytes) -> int:
 def some_may_be_too_deep(text: bytes, longest: int) -> bool:
     """Whether a part of `text` that is at most `longest` bytes long may be nested more than `limits.JSON_DEPTH` levels deep.
 
-    Brackets are counted in windows at least that long, of which a part touches two; counting in each part costs twice as much.
+    Brackets are counted in windows at least that long, of which a part touches two; counting in each part costs twice that.
     """
     width = max(longest, _WINDOW)
     counts = [brackets(text[at : at + width]) for at in range(0, len(text), width)]

@@ -74,3 +74,29 @@ def _first(first: tuple[str, When], second: tuple[str, When], flags: list[str]) 
         if flag not in flags:
             flags.append(flag)
     return None
+
+
+class Sent(NamedTuple):
+    """A usual `sentAt`: its text, what it moves an event's time by, and until when the result needs no clamp and no flag.
+
+    An event that is not later than its `sentAt` ends up not later than its arrival; one without may lie ahead a little.
+    Where an event's time, moved by `skew_ms`, is not later than `latest_ms`, it is what `stamp` finds.
+    """
+
+    text: str | None
+    skew_ms: int
+    latest_ms: int
+
+
+def sent_of_one(text: str, received: int) -> Sent | None:
+    """An item's own; None where it is not written as usual."""
+    ms = timestamps.canonical(text)
+    return None if ms is None else Sent(text, received - ms, received)
+
+
+def sent_of_all(value: When, received: int) -> Sent | None:
+    """The envelope's, for items that say nothing; None where it cannot be read."""
+    if value is None:
+        return Sent(None, 0, received + FUTURE_TOLERANCE_MS)
+    ms = timestamps.parse(value)
+    return None if ms is None else Sent(timestamps.iso(ms), received - ms, received)
