@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def latency(running: Running, rate: float) -> dict[str, Any]:
         status, _ = running.post("/v1/track", event)
         acknowledged = time.monotonic()
         assert status == 200
-        eventually(lambda m=message: running.count(f"event_text = 'Probe' AND message_id = '{m}'"), seconds=30)
+        eventually(partial(running.count, f"event_text = 'Probe' AND message_id = '{message}'"), seconds=30)
         samples.append(time.monotonic() - acknowledged)
     output, _ = background.communicate(timeout=60)
     samples.sort()

@@ -117,8 +117,11 @@ class Rig:
             self.clock,
             failing,
             self.open_state or (lambda number, _log_id: self.states.setdefault(number, MemoryState())),
-            self.discard_state or (lambda number, _why: self.states.pop(number, None)),
+            self.discard_state or self._forget,
         )
+
+    def _forget(self, number: int, _why: str) -> None:
+        self.states.pop(number, None)
 
     async def accept(self, events: Iterable[Accepted], lines: Iterable[bytes] = ()) -> None:
         """Append events, one record a partition, as the collector does; `lines` go to partition 0 as they are."""
