@@ -21,15 +21,19 @@ def open_log(
     writer: Writer | None,
     clock: Clock | None = None,
     window_days: Callable[[], int] = lambda: _DEFAULT_WINDOW,
+    destinations: Callable[[], frozenset[str] | None] = lambda: None,
 ) -> Log:
     """The log of `data`, to be opened with `async with`; `writer` is the file this process writes, None to only read.
 
     `window_days` is the dedupe window in force, asked whenever something is to be removed: what the processors' memory is
-    rebuilt from outlives it. Entering the log raises AlreadyRunning where another process is that writer.
+    rebuilt from outlives it. `destinations` names those of the workspace in force (None: not known): what only others have
+    yet to read is not kept for them. Entering the log raises AlreadyRunning where another process is that writer.
     """
 
     def policy() -> Policy:
-        return Policy(settings.retention_days * DAY_S, settings.retention_bytes, folded_s(window_days()))
+        return Policy(
+            settings.retention_days * DAY_S, settings.retention_bytes, folded_s(window_days()), destinations()
+        )
 
     return SqliteLog(
         data,

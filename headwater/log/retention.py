@@ -2,6 +2,8 @@
 
 Nothing a registered group has yet to read is ever removed, however old or large, and nothing of the outputs that the
 dedupe memory is rebuilt from. A topic whose reading process has never been seen (its file does not exist) is kept whole.
+The positions of a destination that is gone from the workspace stay, but hold nothing back any longer: put in again soon, it
+goes on where it was; put in again late, it says what it has missed. Its open dead letters stay for ever.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from headwater.log.sqlite_reader import Need
 from headwater.log.sqlite_sheet import Sheet
 from headwater.log.topics import (
     ACCEPTED,
+    DEAD_PREFIX,
+    DESTINATION_GROUP_PREFIX,
     FOLDED,
     RETRY_PREFIX,
     TopicSpec,
@@ -28,6 +32,7 @@ DAY_S = 86_400
 TRIM_ROWS, TRIM_BYTES = 256, 16 << 20  # in one transaction, so that nobody waits long for the writer
 VACUUM_PAGES = 4096
 TOMBSTONE_S = 7 * DAY_S  # how long a deleted key stays visible as deleted
+SETTLED_S = 30 * DAY_S  # how long a dead letter is kept once it and all before it were retried or discarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,16 @@ class Policy:
     retention_s: float
     max_bytes: int = 0
     folded_s: float = 9 * DAY_S  # how far back the dedupe memory may have to be rebuilt, see `folded_s`
+    destinations: frozenset[str] | None = (
+        None  # those of the workspace; None: not known, all that ever read count
+    )
 
     def seconds(self, spec: TopicSpec) -> float:
         """0 keeps for ever. The setting shortens `accepted` and `deliveries` and can only lengthen the others: the
         processors' state is rebuilt from them.
         """
+        if spec.name.startswith(DEAD_PREFIX):
+            return max(self.retention_s, SETTLED_S)
         if spec.retention_s == 0:
             return 0
         mine = spec.writer == "processor" or spec.name.startswith(RETRY_PREFIX)
@@ -72,17 +82,29 @@ class Floor(NamedTuple):
         if tp in self.offsets:
             return min(self.offsets[tp], end)
         reader = _reader_of(tp.topic, writer)
-        if tp.topic == ACCEPTED or reader in self.unknown:
+        if tp.topic == ACCEPTED or tp.topic.startswith(DEAD_PREFIX) or reader in self.unknown:
             return 0
         return end
 
 
-def floor_of(needs: Mapping[Writer, list[Need] | None]) -> Floor:
-    """What is needed, given the registrations in each process's file (None: that file does not exist)."""
+def floor_of(needs: Mapping[Writer, list[Need] | None], destinations: frozenset[str] | None = None) -> Floor:
+    """What is needed, given the registrations in each process's file (None: that file does not exist).
+
+    With `destinations` only those of its groups count, beside the processor.
+    """
     offsets: dict[TopicPartition, int] = {}
     for need in (need for found in needs.values() for need in found or ()):
-        offsets[need.tp] = min(offsets.get(need.tp, OFFSET_MASK), need.offset or 0)
+        if not _is_gone(need, destinations):
+            offsets[need.tp] = min(offsets.get(need.tp, OFFSET_MASK), need.offset or 0)
     return Floor(offsets, frozenset(writer for writer, found in needs.items() if found is None))
+
+
+def _is_gone(need: Need, destinations: frozenset[str] | None) -> bool:
+    """Whether the group is a destination that was taken out of the workspace; its dead letters wait for people."""
+    if destinations is None or need.tp.topic.startswith(DEAD_PREFIX):
+        return False
+    name = need.group.removeprefix(DESTINATION_GROUP_PREFIX)
+    return name != need.group and name not in destinations
 
 
 def _reader_of(topic: str, writer: Writer) -> Writer | None:
@@ -165,7 +187,7 @@ def _plain(sheet: Sheet) -> Iterator[_Part]:
 def _removable(sheet: Sheet, part: _Part, needed: int, policy: Policy) -> Iterator[_Row]:
     """Rows of a partition that everyone has read, oldest first."""
     kept_s, least_s = policy.seconds(part.spec), policy.least(part.spec)
-    if kept_s == 0:  # for ever, whatever the size: dead letters go when somebody discards them
+    if kept_s == 0:  # for ever, whatever the size
         return
     rows = sheet.execute(
         "SELECT last_ms, id, count, length(body) FROM batches WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",

@@ -187,8 +187,8 @@ class SqliteLog:
     async def trim(self) -> int:
         """Remove what retention allows from the files this process writes; how many rows went."""
         needs = {name: await self._reading(reader.needs) for name, reader in self._readers.items()}
-        floor, total = floor_of(needs), 0
         policy = self._policy()
+        floor, total = floor_of(needs, policy.destinations), 0
         for name, committer in self._open.items():
             step = Trimmed(0, more=True)
             while step.more:

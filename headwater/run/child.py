@@ -145,6 +145,8 @@ async def _stage(settings: StageSettings, loaded: Loaded) -> None:
             settings.stage,
             clock,
             lambda: live.current.processors.dedupe.window_days,
+            # of one destination alone the others are not gone
+            lambda: None if settings.only else frozenset(live.current.destinations),
         ) as log,
         asyncio.TaskGroup() as tasks,
     ):

@@ -191,3 +191,49 @@ async def test_deleted_keys_are_forgotten_in_the_end(data: DataDir, clock: Manua
         await consumer.commit({ROWS: Position(2)})
         await log.trim()
         assert [record.key for record in (await log.read(ROWS, 0)).records] == [b"kept"]
+
+
+async def test_a_destination_gone_from_the_workspace_holds_nothing_back_and_keeps_its_place(
+    data: DataDir, clock: ManualClock
+) -> None:
+    """Taken out, it does not fill the disk for ever; put in again, it holds what is still there, from where it was."""
+    names = frozenset({"warehouse", "slow"})
+    log = open_log(LogSettings(retention_days=1), data, "processor", clock, lambda: 7, lambda: names)
+    async with log, SqliteLog(data, clock, writers=["destinations"]) as destinations:
+        assert isinstance(log, SqliteLog)
+        for group in ("destination.warehouse", "destination.slow"):
+            await (await destinations.consumer(group, [PROCESSED])).close()
+        await _output(log, OUT)
+        await _output(log, OUT)
+        for group, offset in (("destination.warehouse", 2), ("destination.slow", 1)):
+            transaction = (await destinations.claim(group, OUT)).begin()
+            transaction.advance(OUT, Position(offset))
+            await transaction.commit()
+        clock.advance(30 * DAY_S)
+        assert await log.trim() == 1, "the slow one has yet to read the second"
+        names = frozenset({"warehouse"})
+        assert await log.trim() == 1
+        assert await destinations.committed("destination.slow", OUT) == Position(1)
+        await _output(log, OUT)
+        names = frozenset({"warehouse", "slow"})
+        clock.advance(30 * DAY_S)
+        assert await log.trim() == 0
+
+
+async def test_dead_letters_stay_until_they_are_settled(data: DataDir, clock: ManualClock) -> None:
+    """An open letter outlives everything, even its destination; a settled one goes a month later."""
+    letters = TopicPartition("dead.crm", 0)
+    policy = Policy(DAY_S, destinations=frozenset())
+    async with SqliteLog(data, clock, writers=WRITERS, policy=lambda: policy) as log:
+        for _ in range(2):
+            await log.append([Entry(*letters, Record(b"{}"))])
+            clock.advance(1)  # a row each
+        clock.advance(400 * DAY_S)
+        assert await log.trim() == 0
+        owner = await log.claim("destination.crm", letters)
+        transaction = owner.begin()
+        transaction.advance(letters, Position(1))
+        await transaction.commit()
+        assert await log.trim() == 1
+        clock.advance(400 * DAY_S)
+        assert await log.trim() == 0
