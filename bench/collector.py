@@ -2,9 +2,10 @@
 
 The floor probe is the least that a durable collector in one Python process can do: a bare ASGI callable on stock uvicorn,
 one typed decode of every event, one append to the same durable log (the SQLite log: packed, compressed, synced), shared by
-the requests that wait, and `200`. It knows no write key and no limit, judges no event, stamps no time, makes no header: the
-record is the body as it came. Its little brother `file` writes the bodies to a plain file with a shared fdatasync instead of
-the log; it stands in the table for comparison.
+the requests that wait, and `200`. What it writes is what the log holds, a line for each event, so it has to find where the
+events of a batch begin and end; but the lines are the client's bytes: it knows no write key and no limit, judges no event,
+stamps no time, makes no header. Its little brother `file` writes the lines to a plain file with a shared fdatasync instead
+of the log; it stands in the table for comparison.
 
 All servers run all the time and are loaded in turns, so that whatever else the machine does meets all alike. Every event
 that is in flight at a time is another one (ids, time, a random text), or the log would compress what real events do not let
@@ -68,7 +69,7 @@ class _Message(msgspec.Struct, rename="camel"):
 
 
 class _Batch(msgspec.Struct, rename="camel"):
-    batch: list[_Message]
+    batch: list[msgspec.Raw]
     write_key: str | None = None
     sent_at: str | None = None
 
@@ -78,7 +79,10 @@ class Probe:
 
     def __init__(self, append: Callable[[list[bytes]], Awaitable[None]]) -> None:
         self._append = append
-        self._single, self._batch = msgspec.json.Decoder(_Message).decode, msgspec.json.Decoder(_Batch).decode
+        self._message, self._batch = (
+            msgspec.json.Decoder(_Message).decode,
+            msgspec.json.Decoder(_Batch).decode,
+        )
         self._waiting: list[bytes] = []
         self._answer: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
@@ -100,11 +104,13 @@ class Probe:
         while message["more_body"]:
             message = await receive()
             body += message["body"]
-        (self._batch if scope["path"] == "/v1/batch" else self._single)(body)
+        events: list[Any] = self._batch(body).batch if scope["path"] == "/v1/batch" else [body]
+        for event in events:
+            self._message(event)
         if self._answer is None:
             self._answer = asyncio.get_running_loop().create_future()
             self._wake.set()
-        self._waiting.append(body)
+        self._waiting.append(b"\n".join(events))
         await self._answer
         await send({"type": "http.response.start", "status": 200, "headers": SUCCESS.headers})
         await send({"type": "http.response.body", "body": SUCCESS.body})

@@ -16,7 +16,8 @@ from msgspec import Raw, Struct
 
 from collector import items, nesting
 from collector.items import Item, Rejected
-from collector.line import Template, Times
+from collector.line import END, Template, Times
+from collector.outcome import Outcome
 from collector.stamp import sent_of_all, sent_of_one, stamp
 from collector.usual import Usual
 from headwater import codec, limits, timestamps
@@ -51,15 +52,6 @@ class Call(NamedTuple):
     client_side: bool
     client_ip: str | None
     user_agent: str | None
-
-
-class Outcome(NamedTuple):
-    """Accepted events in their order, each a line of the log with its type and partition key, and the rejected ones."""
-
-    lines: list[bytes]
-    types: list[str]
-    keys: list[str]
-    rejected: list[Rejected]
 
 
 class _Batch(Struct, rename="camel"):
@@ -146,26 +138,12 @@ def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> Outc
     judge = _Judge(envelope, call, new_id, outcome)
     usual = judge.usual()
     for index, raw in enumerate(envelope.items[: limits.BATCH_EVENTS]):
-        if usual is not None and _take_usual(usual, raw, outcome):
+        if usual is not None and usual.take(raw, outcome):
             continue
         if (rejected := judge(index, raw)) is not None:
             outcome.rejected.append(rejected)
     outcome.rejected.extend(_beyond(envelope.items))
     return outcome
-
-
-def _take_usual(usual: Usual, raw: Raw, outcome: Outcome) -> bool:
-    try:
-        item = items.decode(raw)
-    except msgspec.ValidationError:
-        return False
-    if (line := usual.line(item, raw)) is None:
-        return False
-    lines, types, keys, _ = outcome
-    lines.append(line)
-    types.append(item.type or "")
-    keys.append(item.anonymous_id or item.user_id or "")
-    return True
 
 
 def _beyond(batch: list[Raw]) -> list[Rejected]:
@@ -239,10 +217,10 @@ class _Judge:
             times = self._unusual_times(item)
         message_id = item.message_id or self._new_id(call.now_ms)
         here = call.client_side or (item.context is not None and item.context.direct is True)
-        lines, types, keys, _ = self._outcome
-        lines.append(self._template.line(kind, item, message_id, times, raw, here=here))
-        types.append(kind)
-        keys.append(item.anonymous_id or item.user_id or "")
+        outcome = self._outcome
+        outcome.pieces += (self._template.head(kind, item, message_id, times, here=here), raw, END)
+        outcome.types.append(kind)
+        outcome.keys.append(item.anonymous_id or item.user_id or "")
 
     def _unusual_times(self, item: Item) -> Times:
         call = self._call

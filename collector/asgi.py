@@ -6,19 +6,17 @@ OpenAPI (`collector.routes.ingest`), and a test keeps the two equal.
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from collector import memory
 from collector.ingest import Disconnected, Ingest, Receive, Scope, asked
 from collector.replies import Cors, Reply, refusal, success
 from collector.routes.table import DISCARD, INGEST, Route, with_slash
 from headwater.workspace.live import LiveWorkspace
 
 logger = logging.getLogger(__name__)
-
-_GC_THRESHOLD = 20_000
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -38,9 +36,8 @@ class Collector:
     async def start(self) -> None:
         """Get ready to take events."""
         self._ingest.start()
-        # Requests make no cycles worth looking for every 700 objects; what is loaded now stays for good.
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD, 20, 100)
+        memory.tune_collector_of_garbage()
+        memory.keep_heap()
 
     async def drain(self) -> None:
         """Refuse new events with 503, wait for those inside until they are durable."""

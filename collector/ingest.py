@@ -216,7 +216,7 @@ class Ingest:
         rejected = outcome.rejected
         if rejected or not count:
             self._count_rejected(owner.source_id, rejected, count)
-        if not outcome.lines:
+        if not outcome.keys:
             return success(rejected)
         batch = entries(outcome, self._partitions, now_ms)
         ticket.grow(ticket.size + sum(len(entry.record.value or b"") for entry in batch))

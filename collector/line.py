@@ -18,6 +18,8 @@ Times = tuple[
     str, str, str | None, list[str] | None
 ]  # an event's, its original and its sent time in ISO-8601; flags
 
+END = b"}\n"  # of a line
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -57,22 +59,21 @@ class Template:
         self.begin, self.received = _begin(source_id, channel), f'","receivedAt":"{received}","timestamp":"'
         self.whence, self.plain = _whence(*whence), plain
         context, integrations = shared
-        end = b"" if context is None else b',"batchContext":%b' % bytes(context)
+        end = "" if context is None else f',"batchContext":{bytes(context).decode()}'
         if integrations is not None:
-            end += b',"batchIntegrations":%b' % bytes(integrations)
-        self.end = end + b',"body":'
+            end += f',"batchIntegrations":{bytes(integrations).decode()}'
+        self.end = end + ',"body":'
 
-    def line(
+    def head(
         self,
         kind: str,
         item: Item,
         message_id: str,
         times: Times,
-        body: Raw | bytes,
         *,
         here: bool,
     ) -> bytes:
-        """One event; `here` tells to say whence."""
+        """One event up to its body, which `END` follows; `here` tells to say whence."""
         timestamp, original, sent, flags = times
         if not self.plain:
             message_id, item = escaped(message_id), _escaped_ids(item)
@@ -94,7 +95,7 @@ class Template:
             text += self.whence
         if flags is not None:
             text += f',"flags":{_encode(flags).decode()}'
-        return b"".join((text.encode(), self.end, body, b"}"))
+        return (text + self.end).encode()
 
 
 def _escaped_ids(item: Item) -> Item:

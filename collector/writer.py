@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from collector.accept import Outcome
+from collector.outcome import Outcome
 from headwater.errors import LogError, LogUnavailable
 from headwater.log import topics
 from headwater.log.protocol import Entry, Log, Record
@@ -24,18 +24,20 @@ Done = Callable[[LogError | None], None]
 
 def entries(outcome: Outcome, partitions: int, now_ms: int) -> list[Entry]:
     """One record for each partition that the events of a request belong to; order is kept within it."""
-    lines, keys = outcome.lines, outcome.keys
-    if partitions == 1 or len(lines) == 1:
-        return [_entry(topics.partition_of(keys[0], partitions), lines, now_ms)]
-    groups: dict[int, list[bytes]] = {}
-    for line, key in zip(lines, keys, strict=True):
-        groups.setdefault(topics.partition_of(key, partitions), []).append(line)
-    return [_entry(partition, group, now_ms) for partition, group in groups.items()]
+    keys = outcome.keys
+    if partitions == 1 or len(keys) == 1:
+        return [_entry(topics.partition_of(keys[0], partitions), outcome.record(), len(keys), now_ms)]
+    groups: dict[int, list[int]] = {}
+    for number, key in enumerate(keys):
+        groups.setdefault(topics.partition_of(key, partitions), []).append(number)
+    return [
+        _entry(partition, outcome.record(numbers), len(numbers), now_ms)
+        for partition, numbers in groups.items()
+    ]
 
 
-def _entry(partition: int, lines: list[bytes], now_ms: int) -> Entry:
-    value = b"\n".join(lines)
-    return Entry(topics.ACCEPTED, partition, Record(value, timestamp=now_ms, events=len(lines)))
+def _entry(partition: int, value: bytes, events: int, now_ms: int) -> Entry:
+    return Entry(topics.ACCEPTED, partition, Record(value, timestamp=now_ms, events=events))
 
 
 class Writer:
