@@ -12,6 +12,7 @@ import orjson
 Json = Any  # the JSON border: what a decoder returned
 
 EMPTY_OBJECT = b"{}"
+_DIGITS = 300  # an integer with more is beyond any double, and with some thousands beyond Python's own parser
 BOM = b"\xef\xbb\xbf"
 
 
@@ -26,6 +27,14 @@ def dumps(value: object) -> bytes:
 def loads(data: bytes | str) -> Json:
     """Decode JSON. Raises ValueError."""
     return orjson.loads(data)
+
+
+def read(data: bytes | msgspec.Raw) -> Json:
+    """Decode what clients sent: as `loads`, or as `salvage` where that refuses. Raises ValueError."""
+    try:
+        return orjson.loads(bytes(data))
+    except orjson.JSONDecodeError:
+        return salvage(data)
 
 
 def is_object(raw: bytes | msgspec.Raw) -> bool:
@@ -70,6 +79,43 @@ def repair(data: bytes) -> bytes:
         raise ValueError("JSON is nested too deeply") from None
     clean = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return clean.encode("utf-8", "replace")
+
+
+def salvage(data: bytes | msgspec.Raw) -> Json:
+    """Decode JSON that `loads` refuses and we let in all the same. Raises ValueError where it is none.
+
+    The customer's JSON is kept as it came, so it may hold numbers beyond any double (`1e999`), which become their own text,
+    and lone surrogates, which no UTF-8 can hold and become the replacement character. For the rare line on which a fast
+    decoder fails: it costs ten times as much.
+    """
+    text = bytes(data).decode("utf-8", "replace")
+    try:
+        return _scrubbed(
+            json.loads(
+                text, parse_constant=lambda _: None, parse_float=_finite_or_text, parse_int=_integer_or_text
+            )
+        )
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+
+
+def _integer_or_text(text: str) -> int | str:
+    return int(text) if len(text) <= _DIGITS else text
+
+
+def _finite_or_text(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _scrubbed(value: Json) -> Json:
+    if type(value) is str:
+        return value.encode("utf-8", "replace").decode()
+    if type(value) is list:
+        return [_scrubbed(item) for item in value]
+    if type(value) is dict:
+        return {_scrubbed(key): _scrubbed(item) for key, item in value.items()}
+    return value
 
 
 def _finite(text: str) -> float | None:

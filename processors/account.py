@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from headwater import limits, profile
+from headwater import codec, limits, profile
 from headwater.event import Drop, Event
 from headwater.profile import Account, Membership, Trial
 from headwater.workspace.model import Account as Config
@@ -122,10 +122,16 @@ def learn(event: Event, group: str, profiles: Profiles) -> None:
         return
     teach = _LESSONS.get(event.event or "")
     if teach is not None and facts.is_person(group):
-        properties = (
-            _Properties() if event.properties is None else _properties_decoder.decode(event.properties)
-        )
-        teach(event, group, properties, profiles)
+        teach(event, group, _properties(event.properties), profiles)
+
+
+def _properties(raw: Raw | None) -> _Properties:
+    if raw is None:
+        return _Properties()
+    try:
+        return _properties_decoder.decode(raw)
+    except msgspec.DecodeError:  # a number that no double holds: the others count all the same
+        return msgspec.convert(codec.salvage(raw), _Properties)
 
 
 def _group(event: Event, group: str, profiles: Profiles) -> None:

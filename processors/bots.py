@@ -146,7 +146,7 @@ def _verified(verdict: Verdict, operator: str) -> Verdict:
 def _device(event: Event) -> Verdict:
     try:
         device = _device_decoder.decode(event.context).device
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:
         return HUMAN
     text = f"{device.model} {device.name}".lower()
     if any(mark in text for mark in _EMULATORS):

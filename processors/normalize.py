@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from headwater import limits
+from headwater import codec, limits
 from headwater.codec import EMPTY_OBJECT
 from headwater.event import Accepted, ContextView, Drop, Event
 from headwater.workspace.model import Workspace
@@ -86,16 +86,37 @@ def build(workspace: Workspace) -> Normalize:
 
 
 def normalize(accepted: Accepted) -> Event | Drop:
-    """One event from its header and body; `unreadable_body` where the body is no JSON object within reach."""
+    """One event from its header and body; `unreadable_body` where the body is no JSON object within reach.
+
+    A number beyond any double where a typed value is read (`context.ip: 1e999`) becomes its text.
+    """
     try:
-        body, extra = _decode(accepted.body)
-        event = _event(accepted, body)
-        _fill_context(event, accepted, body.context)
-        _fill_bodies(event, accepted, body)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return _normalized(accepted)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        return _normalized(_salvaged(accepted))
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         return Drop("unreadable_body", f"the body is not a JSON object that can be decoded: {error}")
+
+
+def _normalized(accepted: Accepted) -> Event:
+    body, extra = _decode(accepted.body)
+    event = _event(accepted, body)
+    _fill_context(event, accepted, body.context)
+    _fill_bodies(event, accepted, body)
     event.extra = extra
     return event
+
+
+def _salvaged(accepted: Accepted) -> Accepted:
+    """The same with raw parts that any decoder reads. Raises ValueError."""
+    fresh = {
+        name: Raw(codec.dumps(codec.salvage(raw)))
+        for name in ("body", "batch_context", "batch_integrations")
+        if (raw := getattr(accepted, name)) is not None
+    }
+    return msgspec.structs.replace(accepted, **fresh)
 
 
 def _decode(raw: Raw) -> tuple[_Body, dict[str, Raw] | None]:

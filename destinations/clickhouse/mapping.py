@@ -7,7 +7,6 @@ wrong type for its column is kept as JSON text where the column is text, and is 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -193,15 +192,9 @@ def simple(line: bytes) -> tuple[Line, dict[str, Any]] | None:
 
 def patient(line: bytes) -> tuple[Line, dict[str, Any]]:
     """The same from a line with unexpected types, lone surrogates or numbers beyond any float. Raises ValueError."""
-    try:
-        value = json.loads(
-            line.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_float=_finite
-        )
-    except RecursionError:
-        raise ValueError("JSON is nested too deeply") from None
+    value = codec.salvage(line)
     if not isinstance(value, dict):
         raise ValueError(f"an event is a JSON object, not {type(value).__name__}")  # noqa: TRY004 - bad data, not a bad call
-    value = _scrub(value)
     fields: dict[str, Any] = {}
     for field in msgspec.structs.fields(Line):
         item = value.get(field.encode_name)
@@ -219,22 +212,6 @@ def patient(line: bytes) -> tuple[Line, dict[str, Any]]:
     context = value.get("context")
     context = context if isinstance(context, dict) else {}
     return Line(**fields, context=Raw(codec.dumps(context))), context
-
-
-def _finite(text: str) -> float | str:
-    number = float(text)
-    return number if math.isfinite(number) else text
-
-
-def _scrub(value: Any) -> Any:
-    """The same value with lone surrogates replaced, which no UTF-8 can hold."""
-    if type(value) is str:
-        return value.encode("utf-8", "replace").decode()
-    if type(value) is list:
-        return [_scrub(item) for item in value]
-    if type(value) is dict:
-        return {_scrub(key): _scrub(item) for key, item in value.items()}
-    return value
 
 
 def as_text(value: Any) -> str | None:

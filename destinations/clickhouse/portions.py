@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from destinations.clickhouse import side
 from destinations.clickhouse.discovery import pattern
@@ -19,6 +19,7 @@ from destinations.clickhouse.lots import Lot, Sent, Table
 from destinations.clickhouse.mapping import Line, Mapper, Place, Row, simple
 from destinations.clickhouse.rows import Rows, joined, sealed
 from destinations.kit.records import Dead, Delivery, ItemState, Span, Totals, encode
+from headwater import codec
 from headwater.event import lines
 from headwater.log import topics
 from headwater.log.protocol import Entry, Record, TopicPartition
@@ -26,15 +27,6 @@ from headwater.log.protocol import Entry, Record, TopicPartition
 Select = Callable[[Any], str | None]
 DELIVERED = "delivered"
 CHUNK_ROWS = 1_000  # rows in memory at a time: few enough for the processor's cache, many enough for a block
-
-
-class _Head(Struct, rename="camel"):
-    source_id: Any = None
-    type: Any = None
-    integrations: Any = None
-
-
-_head = msgspec.json.Decoder(_Head)
 
 
 @dataclass(slots=True)
@@ -70,16 +62,16 @@ class Prepared:
         self.rows.setdefault(table, []).append(row)
 
 
-def verdict(select: Select, line: bytes, *, filtered: bool) -> str | None:
-    """Why a line is not for us, or None; only a filter needs the whole event decoded."""
+def verdict(select: Select, line: bytes) -> str | None:
+    """Why a line is not for us, or None; decodes the whole event."""
     try:
-        event = orjson.loads(line) if filtered else head_of(_head.decode(line))
-    except (ValueError, RecursionError):
-        return None  # the mapping decides what can be saved of it
+        event = codec.read(line)
+    except ValueError:
+        return None  # the mapping says why it cannot be read
     return select(event) if isinstance(event, dict) else None
 
 
-def head_of(line: _Head | Line) -> dict[str, Any]:
+def head_of(line: Line) -> dict[str, Any]:
     """What a destination without a filter chooses by."""
     return {"sourceId": line.source_id, "type": line.type, "integrations": line.integrations}
 
@@ -137,7 +129,7 @@ class Preparer:
         """The row of a line, or why it is not for us. Raises ValueError where it cannot be read."""
         decoded = None if self.filtered else simple(line)
         if decoded is None:
-            return verdict(self.select, line, filtered=self.filtered) or self._mapper.row(line, place, now_ms)
+            return verdict(self.select, line) or self._mapper.row(line, place, now_ms)
         return self.select(head_of(decoded[0])) or self._mapper.row_of(*decoded, place, now_ms)
 
     def _seal(self, prepared: Prepared, rows: Sequence[Row], now_ms: int) -> None:

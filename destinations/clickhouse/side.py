@@ -72,8 +72,15 @@ def _row(table: Table, place: Place, cells: Mapping[str, Any]) -> tuple[Table, J
 
 def traits_of(traits: Mapping[str, profiles.Trait]) -> dict[str, Any]:
     """Latest values of a profile's traits; null is a cleared trait."""
-    values = {name: msgspec.json.decode(value) for name, (value, _) in traits.items()}
+    values = {name: _value(value) for name, (value, _) in traits.items()}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return codec.salvage(raw)
 
 
 def profile(key: bytes, value: bytes | None, place: Place, loaded_ms: int) -> tuple[Table, JsonRow] | None:
@@ -151,7 +158,7 @@ def _placed(place: Place, loaded_ms: int) -> dict[str, Any]:
 
 def dropped(line: bytes, place: Place, loaded_ms: int) -> tuple[Table, JsonRow]:
     """The row of one dropped event. Raises ValueError where the line is no JSON object."""
-    record = codec.loads(line)
+    record = codec.read(line)
     if not isinstance(record, dict):
         raise ValueError("a dropped event is a JSON object")  # noqa: TRY004 - bad data, not a bad call
     event = _object(record.get("event"))

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import Protocol, cast
 
 import msgspec
-import orjson
 
 from destinations.kit import backoff
 from destinations.kit.batch import Broken, Hop, Item, Place, Skip, Step
 from destinations.kit.records import decode_retrying
 from destinations.kit.select import Select
+from headwater import codec
 from headwater.event import EventDict, lines
 from headwater.log.protocol import Record
 
@@ -94,7 +94,7 @@ class TierSource:
 def decoded(raw: bytes) -> EventDict | None:
     """An event as a plain dict, or None where the line is no JSON object."""
     try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        value = codec.read(raw)
+    except ValueError:
         return None
     return cast("EventDict", value) if isinstance(value, dict) else None

@@ -117,14 +117,14 @@ def _known(name: str, destinations: Mapping[str, str]) -> None:
 
 
 def _event(letter: Letter) -> dict[str, Any]:
-    import msgspec
+    from headwater import codec
 
-    event = msgspec.json.decode(letter.dead.event)
+    event = codec.read(letter.dead.event)
     return event if isinstance(event, dict) else {}
 
 
 def _facts(letter: Letter) -> dict[str, Any]:
-    import msgspec
+    from headwater import codec
 
     dead = letter.dead
     return {
@@ -135,7 +135,7 @@ def _facts(letter: Letter) -> dict[str, Any]:
         "attempts": dead.attempts,
         "request": dead.request,
         "response": dead.response,
-        "event": msgspec.json.decode(dead.event),
+        "event": codec.read(dead.event),
     }
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from destinations.kit.batch import Place
 from destinations.kit.inspect import Journey as DestinationJourney
 from destinations.kit.inspect import Located, deliveries_of
+from headwater import codec
 from headwater import event as events
 from headwater.log import topics
 from headwater.log.protocol import Log, Record, TopicPartition
@@ -92,8 +93,8 @@ Found = tuple[str, Stop] | None
 def _accepted(line: bytes, partition: int, offset: int) -> Found:
     try:
         found = events.decode_accepted(line)
-        body = msgspec.json.decode(found.body)
-    except msgspec.DecodeError:
+        body = codec.read(found.body)
+    except ValueError:
         return None
     name = body.get("event") or body.get("name") or "" if isinstance(body, dict) else ""
     return found.message_id, Stop(
@@ -118,7 +119,7 @@ def _event(line: bytes, partition: int, offset: int) -> Found:
 def _dropped(line: bytes, partition: int, offset: int) -> Found:
     try:
         dropped = msgspec.json.decode(line, type=events.DroppedLine)
-        inner: dict[str, Any] = msgspec.json.decode(dropped.event)
+        inner: dict[str, Any] = codec.read(dropped.event)
         stop = Stop(
             stage="dropped",
             at=dropped.dropped_at,
@@ -131,7 +132,7 @@ def _dropped(line: bytes, partition: int, offset: int) -> Found:
             partition=partition,
             offset=offset,
         )
-    except (msgspec.DecodeError, AttributeError):
+    except (ValueError, AttributeError):
         return None
     return str(inner.get("messageId", "")), stop
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
-import msgspec
-
+from headwater import codec
 from headwater import event as events
 from headwater.errors import OffsetOutOfRange
 from headwater.log import topics
@@ -54,16 +53,16 @@ async def tap(
 def objects(topic: str, key: bytes | None, value: bytes | None) -> list[dict[str, Any]]:
     """The JSON objects of one record; a keyed record is one object with its key."""
     if key is not None or value is None:
-        content = msgspec.json.decode(value) if value else None
+        content = codec.read(value) if value else None
         return [{"key": (key or b"").decode("utf-8", "replace"), "value": content}]
     if topic == topics.ACCEPTED:
         return [_accepted(line) for line in events.lines(value)]
-    return [msgspec.json.decode(line) for line in events.lines(value)]
+    return [codec.read(line) for line in events.lines(value)]
 
 
 def _accepted(line: bytes) -> dict[str, Any]:
     """The client's body, with what the server knows above it: the shape that filters are written for."""
-    header: dict[str, Any] = msgspec.json.decode(line)
+    header: dict[str, Any] = codec.read(line)
     body = header.pop("body", None)
     return {**(body if isinstance(body, dict) else {}), **header}
 
