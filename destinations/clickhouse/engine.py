@@ -148,7 +148,8 @@ class ClickHouse:
 def open_embedded(path: Path) -> ClickHouse:
     """The engine in this process, with its tables below `path`. Raises EngineError."""
     path.mkdir(parents=True, exist_ok=True)
-    return ClickHouse({"interface": "chdb", "path": str(path)}, embedded=True)
+    options = {"config-file": str(Path(__file__).with_name("engine.xml"))}
+    return ClickHouse({"interface": "chdb", "path": str(path), "chdb_options": options}, embedded=True)
 
 
 def open_server(url: str, *, username: str, password: str, timeout_s: float) -> ClickHouse:

@@ -24,6 +24,7 @@ from destinations.clickhouse import http_blocks, http_codes, http_encoding, http
 from destinations.clickhouse.http_guard import Refused
 from destinations.clickhouse.readonly import Answer, Limits, QueryFailed, Reader
 from headwater.errors import AlreadyRunning
+from headwater.serving import Server as Uvicorn
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -269,13 +270,14 @@ class Server:
             timeout_graceful_shutdown=5,
             server_header=False,
         )
-        self._server = _Quiet(config)
+        self._listens = asyncio.Event()
+        self._server = Uvicorn(config, self._listens.set)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take requests."""
         self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="clickhouse-http")
-        ready = asyncio.create_task(self._server.ready.wait())
+        ready = asyncio.create_task(self._listens.wait())
         await asyncio.wait((self._task, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if self._task.done():
@@ -289,22 +291,6 @@ class Server:
         await self._interface.close()
         self._listener.close()
         await asyncio.to_thread(self._reader.close)
-
-
-class _Quiet(uvicorn.Server):
-    """A server inside another program: signals are that program's business."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
 
 
 def serve(

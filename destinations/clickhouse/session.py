@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 TOPICS = (topics.PROCESSED, topics.PROFILES, topics.DROPPED, topics.DELIVERIES)
 ENOUGH_ROWS = 10_000  # a block of this size costs the engine little more than its rows
 POLL_BYTES = 16 << 20
+IDLE_S = 5.0  # how long to wait for events before looking at what is due
+BUSY_S = 0.1  # the same while an insert is under way, whose failure must be noticed
 LAG_S = 5.0  # how often the lag is measured
 
 
@@ -73,7 +75,7 @@ class Session:
         while not stop.is_set():
             await self._claim(self._consumer)
             await self._measure(group)
-            for batch in await self._poll(self._consumer):
+            for batch in await self._unless(stop, self._poll(self._consumer)):
                 self._take(batch)
             if self._inserting is not None and self._inserting.done():
                 await self._settle()
@@ -98,6 +100,17 @@ class Session:
         self._measured_at = clock.monotonic()
         lags = await self._loader.log.lag(group, [topics.PROCESSED])
         DESTINATION_LAG.labels(self._loader.name).set(sum(lag.events for lag in lags))
+
+    async def _unless(self, stop: asyncio.Event, polling: Coroutine[Any, Any, list[Batch]]) -> list[Batch]:
+        """What a poll brings; nothing where `stop` is set first."""
+        poll, stopped = asyncio.create_task(polling), asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((poll, stopped), return_when=asyncio.FIRST_COMPLETED)
+            return poll.result() if poll.done() else []
+        finally:
+            for pending in (poll, stopped):
+                pending.cancel()
+            await asyncio.gather(poll, stopped, return_exceptions=True)
 
     async def _poll(self, consumer: Consumer) -> list[Batch]:
         try:
@@ -136,7 +149,9 @@ class Session:
     def _patience(self) -> float:
         now = self._loader.clock.monotonic()
         due = [since + self._wait_of(events) - now for events, since in self._since.items()]
-        return max(0.0, min([*due, 1.0]))
+        if self._inserting is not None:
+            due.append(BUSY_S)
+        return max(0.0, min([*due, IDLE_S]))
 
     def _rows_waiting(self) -> int:
         return sum(p.events for p in self._waiting.values() if p.tp.topic == topics.PROCESSED)

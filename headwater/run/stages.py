@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import uvicorn
@@ -16,6 +15,7 @@ from headwater.log import topics
 from headwater.log.protocol import Log, TopicPartition
 from headwater.run.ports import listen
 from headwater.run.settings import LOOPBACK, StageSettings
+from headwater.serving import Server
 from headwater.workspace.live import LiveWorkspace
 
 logger = logging.getLogger(__name__)
@@ -40,25 +40,6 @@ class Context:
 Work = Callable[[Context], Awaitable[None]]
 
 
-class _Server(uvicorn.Server):
-    """uvicorn that leaves signals to us and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals belong to `headwater.run.child`."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
-        await super().startup(sockets)
-        if self.started:
-            self._ready()
-
-
 async def collector(context: Context) -> None:
     """Serve HTTP until told to leave; then answer what is open, flush and return."""
     from collector import app as collector_app
@@ -70,7 +51,7 @@ async def collector(context: Context) -> None:
     else:
         listening = listen(settings.host, settings.port, "--port")
     options = {**collector_app.uvicorn_options(), "timeout_graceful_shutdown": GRACE_S, "log_config": None}
-    server = _Server(uvicorn.Config(app, **options), context.ready)
+    server = Server(uvicorn.Config(app, **options), context.ready)
     await app.start()
     try:
         async with asyncio.TaskGroup() as tasks:
