@@ -46,6 +46,7 @@ class Books:
     def __init__(self, name: str, totals: Totals) -> None:
         self.name, self.totals = name, totals
         self._turn = asyncio.Lock()
+        self.deciding = asyncio.Lock()  # held from reading the open dead letters until they are settled
 
     @classmethod
     async def load(cls, log: Log, name: str) -> Self:

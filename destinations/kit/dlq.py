@@ -43,18 +43,25 @@ def dead_topic(name: str) -> TopicPartition:
 
 async def open_letters(log: Log, name: str) -> list[Letter]:
     """The letters nothing was decided about, oldest first."""
+    return (await _open(log, name))[0]
+
+
+async def _open(log: Log, name: str) -> tuple[list[Letter], int]:
+    """The open letters, and the offset up to which the topic was read for them."""
     stored = await log.committed(DESTINATION_GROUP_PREFIX + name, dead_topic(name))
-    folded = await _fold(log, name, stored.offset if stored else 0)
-    return [Letter(offset, dead) for offset, (dead, state) in folded.items() if state == "dead"]
+    folded, end = await _fold(log, name, stored.offset if stored else 0)
+    return [Letter(offset, dead) for offset, (dead, state) in folded.items() if state == "dead"], end
 
 
 async def letters(log: Log, name: str) -> AsyncIterator[tuple[Dead, str]]:
     """Every letter there ever was, oldest first, with its state: dead, retried or discarded."""
-    for found in (await _fold(log, name, 0)).values():
+    folded, _ = await _fold(log, name, 0)
+    for found in folded.values():
         yield found
 
 
-async def _fold(log: Log, name: str, offset: int) -> dict[int, tuple[Dead, str]]:
+async def _fold(log: Log, name: str, offset: int) -> tuple[dict[int, tuple[Dead, str]], int]:
+    """Letters by offset with their state, and the offset after the last record read."""
     tp = dead_topic(name)
     begin, end = await log.bounds(tp)
     offset = max(begin, offset)
@@ -71,7 +78,7 @@ async def _fold(log: Log, name: str, offset: int) -> dict[int, tuple[Dead, str]]
         if batch.next_offset <= offset:
             break
         offset = batch.next_offset
-    return found
+    return found, offset
 
 
 async def retry(log: Log, books: Books, clock: Clock, ids: Sequence[int] | None = None) -> Resolution:
@@ -85,14 +92,16 @@ async def discard(log: Log, books: Books, clock: Clock, ids: Sequence[int] | Non
 
 
 async def _resolve(log: Log, books: Books, clock: Clock, ids: Sequence[int] | None, state: str) -> Resolution:
-    letters = {letter.id: letter for letter in await open_letters(log, books.name)}
-    wanted = list(letters) if ids is None else list(dict.fromkeys(ids))
-    result = Resolution(unknown=[id_ for id_ in wanted if id_ not in letters])
-    for chosen in _chunks([letters[id_] for id_ in wanted if id_ in letters]):
-        for letter in chosen:
-            del letters[letter.id]
-        await _settle(log, books, clock, chosen, state, min(letters, default=None))
-        result.done += [letter.id for letter in chosen]
+    async with books.deciding:
+        found, end = await _open(log, books.name)
+        letters = {letter.id: letter for letter in found}
+        wanted = list(letters) if ids is None else list(dict.fromkeys(ids))
+        result = Resolution(unknown=[id_ for id_ in wanted if id_ not in letters])
+        for chosen in _chunks([letters[id_] for id_ in wanted if id_ in letters]):
+            for letter in chosen:
+                del letters[letter.id]
+            await _settle(log, books, clock, chosen, state, min(letters, default=end))
+            result.done += [letter.id for letter in chosen]
     return result
 
 
@@ -107,11 +116,10 @@ async def _settle(
     clock: Clock,
     chosen: Sequence[Letter],
     state: str,
-    first_open: int | None,
+    first_open: int,
 ) -> None:
     """One transaction: the note, the retries, the counts, and the position at the first letter still open."""
     tp, now_ms = dead_topic(books.name), clock.now_ms()
-    end = (await log.bounds(tp)).end
     note = Resolved(at_ms=now_ms, state=state, offsets=[letter.id for letter in chosen])
     entries = [Entry(*tp, Record(encode(note), timestamp=now_ms, events=0))]
     count = len(chosen)
@@ -123,8 +131,7 @@ async def _settle(
         change.discarded = count
     owner = await log.claim(DESTINATION_GROUP_PREFIX + books.name, tp)
     try:
-        position = Position(end if first_open is None else first_open)
-        await books.commit(owner, tp, position, entries, change, patience=())
+        await books.commit(owner, tp, Position(first_open), entries, change, patience=())
     finally:
         await owner.close()
 

@@ -13,6 +13,7 @@ from destinations.kit.books import Books
 from destinations.kit.inspect import deliveries_of
 from headwater.clock import SystemClock
 from headwater.log.open import open_log
+from headwater.log.protocol import Batch, Entry, TopicPartition
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
 from tests.support.delivering import NAME, Rig, event, publish, workspace
@@ -175,3 +176,46 @@ async def _until_dead(rig: Rig, count: int) -> None:
     async with asyncio.timeout(10):
         while (await rig.totals()).dead < count:
             await rig.log.wait(["totals.destinations"], 0.05)
+
+
+async def test_two_operators_at_once_settle_each_letter_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ask for all letters in the same moment: each letter is sent again once, and the counts stay exact."""
+    rig = Rig()
+    async with Receiver(rule=lambda _: Answer(404)) as receiver:
+        await _three_dead(rig, receiver.url)
+    books, read = await Books.load(rig.log, NAME), rig.log.read
+
+    async def read_slowly(tp: TopicPartition, offset: int) -> Batch:
+        batch = await read(tp, offset)
+        await asyncio.sleep(0)  # as from a disk: the other one reads meanwhile
+        return batch
+
+    monkeypatch.setattr(rig.log, "read", read_slowly)
+    acts = (dlq.retry(rig.log, books, rig.clock), dlq.discard(rig.log, books, rig.clock))
+    done = [len(resolution.done) for resolution in await asyncio.gather(*acts)]
+    monkeypatch.undo()
+    totals = await rig.totals()
+    assert sorted(done) == [0, 3]
+    assert (totals.dead, totals.retrying + totals.discarded) == (0, 3)
+
+
+async def test_a_letter_that_comes_while_others_are_settled_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The delivery goes on beside the operator: what it gives up meanwhile is not passed over."""
+    rig = Rig()
+    async with Receiver(rule=lambda _: Answer(404)) as receiver:
+        await _three_dead(rig, receiver.url)
+    read = rig.log.read
+
+    async def read_and_go_on(tp: TopicPartition, offset: int) -> Batch:
+        batch = await read(tp, offset)
+        monkeypatch.undo()
+        await rig.log.append([Entry(*tp, batch.records[0])])
+        return batch
+
+    books = await Books.load(rig.log, NAME)
+    monkeypatch.setattr(rig.log, "read", read_and_go_on)
+    resolution = await dlq.discard(rig.log, books, rig.clock)
+    assert len(resolution.done) == 3
+    assert len(await dlq.open_letters(rig.log, NAME)) == 1
