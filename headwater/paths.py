@@ -41,7 +41,9 @@ class DataDir:
         return self.run / "metrics"
 
     def make(self) -> DataDir:
-        """Create the folders that every process expects."""
+        """Create the folders that every process expects; only the owner may look into a new data folder (events are in it)."""
+        if not self.root.exists():
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.log, self.state, self.run, self.metrics):
             folder.mkdir(parents=True, exist_ok=True)
         return self

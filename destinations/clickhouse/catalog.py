@@ -17,6 +17,9 @@ from destinations.clickhouse.columns import CONTEXT, SQL_TYPES
 from destinations.clickhouse.names import literal, quote
 from destinations.clickhouse.shapes import Path
 
+# The table's rows inside a view. Its columns are named through it: an alias of the view (a property may be called `type` or
+# `message_id`) would otherwise stand in for the column of that name in filters and expressions. No slug is `~`.
+ROW = "`~`"
 MAX_COLUMNS = 1_000  # of one view beside the common ones; the rest is in events.properties
 KIND_TYPES = {
     "number": "Nullable(Float64)",
@@ -222,18 +225,19 @@ def _relations_of(fact: Fact, sources: Mapping[str, str]) -> Iterator[tuple[str,
 def _from(relation: Relation, database: str) -> str:
     if relation.type in ("user", "account"):
         if not relation.source:
-            return f"{database}.{relation.type}_profiles FINAL WHERE deleted = 0"
+            return f"{database}.{relation.type}_profiles AS {ROW} FINAL WHERE {ROW}.deleted = 0"
         column, kind = ("user_id", "identify") if relation.type == "user" else ("group_id", "group")
         return (
-            f"{database}.{relation.type}_profiles FINAL WHERE deleted = 0 AND id IN (SELECT {column} FROM {database}.events "
+            f"{database}.{relation.type}_profiles AS {ROW} FINAL WHERE {ROW}.deleted = 0 AND {ROW}.id IN "
+            f"(SELECT {column} FROM {database}.events "
             f"WHERE type = {literal(kind)} AND source_id = {literal(relation.source)} AND {column} IS NOT NULL)"
         )
-    where = f"type = {literal(relation.type)}"
+    where = f"{ROW}.type = {literal(relation.type)}"
     if relation.event:
-        where += f" AND event = {literal(relation.event)}"
+        where += f" AND {ROW}.event = {literal(relation.event)}"
     if relation.source:
-        where += f" AND source_id = {literal(relation.source)}"
-    return f"{database}.events FINAL WHERE {where}\n{_SETTINGS}"
+        where += f" AND {ROW}.source_id = {literal(relation.source)}"
+    return f"{database}.events AS {ROW} FINAL WHERE {where}\n{_SETTINGS}"
 
 
 def _comment(relation: Relation) -> str:
@@ -250,7 +254,7 @@ def _columns(relation: Relation) -> Iterator[Column]:
         fixed: tuple[Column, ...] = _USER if relation.type == "user" else _ACCOUNT
     else:
         fixed = (*_COMMON, *_OF_TYPE[relation.type], *_CONTEXT, *(() if relation.source else (_SOURCE,)))
-    yield from fixed
+    yield from (column._replace(sql=f"{ROW}.{column.sql}") for column in fixed)
     taken = {column.name for column in fixed}
     by_name: dict[str, list[tuple[str, Path, list[str]]]] = {}
     for (origin, path), kinds in relation.paths.items():
@@ -297,8 +301,11 @@ def _typed(origin: str, path: Path, kind: str, *, mixed: bool) -> str:
     if origin == "context":
         return _context_typed(path, kind, mixed=mixed)
     value = _value(origin, path)
-    if kind in ("number", "bool"):
-        return f"accurateCastOrNull({value}, {literal('Float64' if kind == 'number' else 'Bool')})"
+    if kind == "bool":
+        return f"accurateCastOrNull({value}, 'Bool')"
+    if kind == "number":
+        # Whole numbers beyond 2^53 that a double cannot hold exactly are rounded, not lost.
+        return f"coalesce(accurateCastOrNull({value}, 'Float64'), toFloat64OrNull(toString({value})))"
     return _text(origin, path) if mixed or kind == "array" else f"CAST({value}, 'Nullable(String)')"
 
 
@@ -306,8 +313,8 @@ def _value(origin: str, path: Path) -> str:
     """The JSON column's value at a path. Names that the dotted form cannot write go through getSubcolumn."""
     parts = [part.replace(".", "%2E") for part in path]
     if all(parts):
-        return ".".join((origin, *(quote(part) for part in parts)))
-    return f"getSubcolumn({origin}, {literal(names.json_path(path))})"
+        return ".".join((ROW, origin, *(quote(part) for part in parts)))
+    return f"getSubcolumn({ROW}.{origin}, {literal(names.json_path(path))})"
 
 
 def _text(origin: str, path: Path) -> str:
@@ -321,10 +328,8 @@ def _text(origin: str, path: Path) -> str:
 def _context_typed(path: Path, kind: str, *, mixed: bool) -> str:
     keys = ", ".join(literal(part) for part in path)
     if kind in ("number", "bool"):
-        return f"JSONExtract(context, {keys}, {literal(KIND_TYPES[kind])})"
-    raw = f"nullIf(nullIf(JSONExtractRaw(context, {keys}), ''), 'null')"
+        return f"JSONExtract({ROW}.context, {keys}, {literal(KIND_TYPES[kind])})"
+    raw = f"nullIf(nullIf(JSONExtractRaw({ROW}.context, {keys}), ''), 'null')"
     if kind == "array" and not mixed:
         return raw
-    return (
-        f"if(JSONType(context, {keys}) = 'String', JSONExtract(context, {keys}, 'Nullable(String)'), {raw})"
-    )
+    return f"if(JSONType({ROW}.context, {keys}) = 'String', JSONExtract({ROW}.context, {keys}, 'Nullable(String)'), {raw})"

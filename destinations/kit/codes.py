@@ -11,7 +11,6 @@ DEAD_LETTERS: dict[str, str] = {
     "MAPPING_FAILED": "The destination's mapping raised an exception on the event: a defect of the destination.",
     "INVALID_REQUEST": "The mapping made a request that cannot be sent, such as one with a line break in a header.",
     "UNREADABLE_EVENT": "A line of the processed log is no JSON object.",
-    "UNREADABLE": "The same, noticed by a ClickHouse loader.",
     "UNREADABLE_TOPIC": "A record of profiles, dropped or deliveries is none; no event is lost by it.",
     "CLICKHOUSE_NNN": "ClickHouse refuses this row alone, with its error number.",
 }

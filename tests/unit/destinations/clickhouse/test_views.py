@@ -114,6 +114,41 @@ def test_hostile_property_names(warehouse: Warehouse, key: str) -> None:
     ]
 
 
+def test_properties_named_like_columns_of_the_table_change_no_other_column(warehouse: Warehouse) -> None:
+    """A view filters and computes with the table's own columns, whatever a property is called."""
+    keys = [*writer.EVENT_COLUMNS, "deleted", "version", "last_seen"]
+    warehouse.load(
+        {"event": "Shadow", "properties": dict.fromkeys(keys, "v"), "context": {"ip": "1.2.3.4", "x": "y"}}
+    )
+    own = "id, event, event_text, source_id, context_ip, context_x"
+    expected = [["m1", "shadow", "Shadow", "web", "1.2.3.4", "y"]]
+    assert warehouse.query(f"SELECT {own} FROM headwater.shadow") == expected
+    assert warehouse.query("SELECT id, type FROM web.shadow") == [["m1", "v"]]
+    assert warehouse.query("SELECT toYear(uuid_ts) FROM web.shadow") == [[2024]]
+    for name in ("users", "accounts"):
+        shadows = [
+            Fact("web", name[:-1], "", "traits", (key,), "string")
+            for key in ("deleted", "last_seen", "loaded_at")
+        ]
+        warehouse.views.store(shadows)
+        while warehouse.views.make_some():
+            pass
+        table = "user_profiles" if name == "users" else "account_profiles"
+        warehouse.engine.command(f"TRUNCATE TABLE headwater.{table}")
+        warehouse.engine.command(
+            f"INSERT INTO headwater.{table} (id, traits, version, deleted, loaded_at) "
+            """VALUES ('u1', '{"deleted": "v"}', 1, 0, '2024-01-01 00:00:00.000')"""
+        )
+        assert warehouse.query(f"SELECT id, deleted FROM headwater.{name}") == [["u1", "v"]]
+
+
+def test_whole_numbers_beyond_doubles_are_rounded_not_lost(warehouse: Warehouse) -> None:
+    """The view shows the nearest double; the event table keeps every digit."""
+    warehouse.load({"event": "Big", "properties": {"n": 9_007_199_254_740_993}})
+    assert warehouse.query("SELECT n FROM headwater.big") == [[9_007_199_254_740_992]]
+    assert warehouse.query("SELECT toString(properties.n) FROM headwater.events") == [["9007199254740993"]]
+
+
 def test_nested_values_and_arrays_are_flattened(warehouse: Warehouse) -> None:
     """Objects become columns joined by underscores, arrays JSON text."""
     products = [{"sku": "a", "price": 1.5}]
