@@ -112,7 +112,7 @@ class Preparer:
                     row = self._row(line, place, now_ms)
                 except ValueError as error:
                     prepared.states.append("dead")
-                    prepared.dead[place] = dead_letter("UNREADABLE", str(error), line, now_ms)
+                    prepared.dead[place] = dead_letter("UNREADABLE_EVENT", str(error), line, now_ms)
                     continue
                 if type(row) is str:
                     prepared.states.append(row)
