@@ -84,6 +84,8 @@ def parse(text: str, file: str, environ: Mapping[str, str], folder: Path) -> Tre
         tree.problem(place, f"this is not YAML: {error.problem or error.context}{_hint(text, mark)}")
     except yaml.reader.ReaderError as error:
         tree.problem(None, f"this is not YAML: character #x{error.character:04x} is not allowed")
+    except RecursionError:
+        tree.problem(None, "the file is nested too deeply; write plain YAML")
     finally:
         if loader is not None:
             loader.dispose()

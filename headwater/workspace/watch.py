@@ -85,17 +85,28 @@ class Watcher:
         except ConfigError as error:
             self._refuse(error)
             return
+        except Exception:  # the supervisor of a reload: no file, however odd, may end a process that works
+            logger.exception("the workspace could not be read, the old one stays in force")
+            return
         if refused := fixed(self._live.current, loaded.workspace, str(loaded.file)):
             self._refuse(ConfigError(refused))
             return
         self._loaded = loaded
         self._seen = self.signature()
         changes = diff(self._live.current, loaded.workspace)
-        if self._applied is not None:
-            self._applied(loaded)
+        self._tell(loaded)
         if changes:
             self._live.replace(loaded.workspace)
             logger.info("workspace version %d in force: %s", self._live.version, "; ".join(changes))
+
+    def _tell(self, loaded: Loaded) -> None:
+        try:
+            if self._applied is not None:
+                self._applied(loaded)
+        except (
+            OSError
+        ) as error:  # a full disk: what is written down about the workspace is stale, what works goes on
+            logger.error("the new workspace could not be noted in the data folder: %s", error)  # noqa: TRY400
 
     def _refuse(self, error: ConfigError) -> None:
         logger.log(

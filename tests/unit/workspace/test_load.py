@@ -216,6 +216,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
         ("a: \x00", "this is not YAML: character #x0000"),
         ("a: !!python/object:os.system {}\n", "python/object:os.system' is not supported"),
         ("a: &a [*a]\n", "an alias that contains itself"),
+        ("a: " + "[" * 5_000, "nested too deeply"),
         ("<<: {a: 1}\n", "merge keys (<<) are not supported"),
         ("[1, 2]\n", "expected a valid dictionary"),
         ("hello\n", "expected a valid dictionary"),

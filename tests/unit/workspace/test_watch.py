@@ -132,3 +132,29 @@ async def test_partitions_cannot_change_while_running(scene: Scene, caplog: pyte
         scene.file.write_text(TEXT + "limits: {rate: 9}\n")
         scene.watcher.hurry()
         assert (await scene.change()).limits.rate == 9
+
+
+async def test_neither_an_odd_failure_nor_a_full_disk_ends_the_watching(
+    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever reading raises, the old workspace stays; a copy that cannot be written keeps no good change back."""
+    faults: list[Exception] = [RuntimeError("odd")]
+
+    def reload() -> Loaded:
+        if faults:
+            raise faults.pop()
+        return scene.load()
+
+    def full(_: Loaded) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(scene, "watcher", Watcher(scene.live, scene.loaded, reload, applied=full))
+    async with watching(scene, poll_s=3600):
+        scene.watcher.hurry()
+        async with asyncio.timeout(5):
+            while "the old one stays in force" not in caplog.text:
+                await asyncio.sleep(0)
+        scene.file.write_text(TEXT + "limits: {rate: 9}\n")
+        scene.watcher.hurry()
+        assert (await scene.change()).limits.rate == 9
+    assert "No space left on device" in caplog.text
