@@ -1,24 +1,55 @@
 """An event of a batch as nearly all of them are, judged and written in one piece. Pure.
 
 `take` declines where anything is out of the ordinary, good or bad; `collector.accept` then goes through the rules one by
-one. For the events it takes it asks what `items.fault` and `stamp` ask and writes what `Template.head` writes (a property
-test keeps them equal) in two thirds of the time: this is where the collector spends most of it.
+one. For the events it takes it asks what `items.fault` and `stamp` ask, most of it in the decoder, and writes what
+`Template.head` writes (a property test keeps them equal), in half the time: this is where the collector spends most of it.
 """
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import Raw
+from typing import Annotated, Literal
 
-from collector.items import Item, decode
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from collector.items import Anything
 from collector.line import END, Template
 from collector.outcome import Outcome
 from collector.stamp import Sent
 from headwater import limits
 from headwater.timestamps import shifted
 
-_KINDS = frozenset(("track", "identify", "page", "screen"))  # group and alias need ids of their own
-_ID, _MESSAGE_ID, _EVENT = limits.ID_CHARS, limits.MESSAGE_ID_CHARS, limits.EVENT_NAME_CHARS
+_Id = Annotated[str, Meta(max_length=limits.ID_CHARS)]
+_MessageId = Annotated[str, Meta(min_length=1, max_length=limits.MESSAGE_ID_CHARS)]
+_EventName = Annotated[str, Meta(min_length=1, max_length=limits.EVENT_NAME_CHARS)]
+
+
+class _Context(Struct, gc=False):
+    direct: None = None
+
+
+class _Item(Struct, rename="camel", gc=False):
+    """The rules as types; group and alias need ids of their own, and an event's own sentAt is rare in a batch."""
+
+    type: Literal["track", "identify", "page", "screen"]
+    message_id: _MessageId
+    timestamp: str
+    event: _EventName | None = None
+    anonymous_id: _Id | None = None
+    user_id: _Id | None = None
+    properties: Anything | None = None
+    traits: Anything | None = None
+    context: _Context | None = None
+    integrations: Anything | None = None
+    group_id: None = None
+    previous_id: None = None
+    sent_at: None = None
+    original_timestamp: str | None = None
+    name: str | None = None
+    category: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Item).decode
 
 
 class Usual:
@@ -34,45 +65,26 @@ class Usual:
 
     def take(self, body: Raw, outcome: Outcome) -> bool:
         """Write the event into the outcome; False, and nothing written, where it is not usual."""
+        if len(body) > limits.EVENT_BYTES:
+            return False
         try:
-            item = decode(body)
+            item = _decode(body)
         except msgspec.ValidationError:
             return False
-        if len(body) > limits.EVENT_BYTES or (head := self.head(item)) is None:
+        kind, anonymous, user, text = item.type, item.anonymous_id, item.user_id, item.timestamp
+        time = shifted(text, self._sent.skew_ms, self._sent.latest_ms)
+        key = anonymous or user
+        if time is None or not key or (item.event is None and kind == "track"):
             return False
-        outcome.pieces += (head, body, END)
-        outcome.types.append(item.type or "")
-        outcome.keys.append(item.anonymous_id or item.user_id or "")
-        return True
-
-    def head(self, item: Item) -> bytes | None:
-        """The line of an event up to its body; None where it is not usual."""
-        kind, anonymous, user, message_id = item.type, item.anonymous_id, item.user_id, item.message_id
-        event, text, context = item.event, item.timestamp, item.context
-        if (
-            kind not in _KINDS
-            or not (anonymous or user)
-            or not message_id
-            or len(message_id) > _MESSAGE_ID
-            or (len(event) > _EVENT or not event if event is not None else kind == "track")
-            or text is None
-            or item.sent_at is not None
-            or item.group_id is not None
-            or item.previous_id is not None
-            or (context is not None and context.direct is not None)
-            or (time := shifted(text, self._sent.skew_ms, self._sent.latest_ms)) is None
-        ):
-            return None
         head = (
-            f'{self._begin}{kind}","messageId":"{message_id}{self._after_message}{time}'
+            f'{self._begin}{kind}","messageId":"{item.message_id}{self._after_message}{time}'
             f'","originalTimestamp":"{text}{self._after_original}'
         )
         if anonymous:
-            if len(anonymous) > _ID:
-                return None
             head += f',"anonymousId":"{anonymous}"'
         if user:
-            if len(user) > _ID:
-                return None
             head += f',"userId":"{user}"'
-        return (head + self._end).encode()
+        outcome.pieces += ((head + self._end).encode(), body, END)
+        outcome.types.append(kind)
+        outcome.keys.append(key)
+        return True
