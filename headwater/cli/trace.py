@@ -71,8 +71,8 @@ def _recalled(data: DataDir, outline: Outline, found: Journey) -> Journey:
 
 def _unknown(data: DataDir, message_id: str) -> str:
     up = files.read_up(data)
-    asked = "and ClickHouse hold" if up is not None and up.clickhouse_port is not None else "holds"
-    return f"the log {asked} no event {message_id!r} (any more)"
+    asked = ", nor does ClickHouse" if up is not None and up.clickhouse_port is not None else ""
+    return f"the log holds no event {message_id!r} (any more){asked}"
 
 
 def lines(found: Journey) -> list[str]:
