@@ -74,9 +74,12 @@ class OffsetOutOfRange(LogError):
 
     def __init__(self, topic: str, partition: int, offset: int, begin: int, end: int) -> None:
         self.topic, self.partition, self.offset, self.begin, self.end = topic, partition, offset, begin, end
+        if offset > end:
+            why = "what was read before is not there any more: the log was replaced by an older copy, or made anew"
+        else:
+            why = f"{max(0, begin - offset)} records were removed by retention before they were read"
         super().__init__(
-            f"{topic}[{partition}]: offset {offset} is outside the log, which holds {begin} to {end}; "
-            f"{max(0, begin - offset)} records were removed by retention before they were read"
+            f"{topic}[{partition}]: offset {offset} is outside the log, which holds {begin} to {end}; {why}"
         )
 
 

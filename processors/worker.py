@@ -94,11 +94,12 @@ class Worker:
         try:
             return await _until(self._stop, consumer.poll(max_bytes=POLL_BYTES, timeout=timeout)) or []
         except OffsetOutOfRange as gap:
-            # Retention keeps what we have not read, so this is a log that lost its beginning. Going on with what is
-            # there is all that can be done; the error and the counter say what is missing.
+            # Retention keeps what we have not read, so this is a log that lost its beginning, or one that was replaced.
+            # Going on with all that is there is what can be done: what was processed before, dedupe drops. The error and
+            # the counter say what is missing.
             _log.error("accepted events were lost before they were processed: %s", gap)
             metrics.LOST_RECORDS.labels(gap.topic, str(gap.partition)).inc(max(0, gap.begin - gap.offset))
-            consumer.seek(TopicPartition(gap.topic, gap.partition), max(gap.begin, min(gap.offset, gap.end)))
+            consumer.seek(TopicPartition(gap.topic, gap.partition), gap.begin)
             return []
 
     async def _claim(self, consumer: Consumer, tp: TopicPartition) -> None:

@@ -118,12 +118,15 @@ class Session:
         except OffsetOutOfRange as gap:
             tp = TopicPartition(gap.topic, gap.partition)
             LOST_RECORDS.labels(tp.topic, str(tp.partition)).inc(max(0, gap.begin - gap.offset))
+            again = max(
+                gap.begin, min(gap.offset, gap.end)
+            )  # what is before the end was loaded, and would be twice
             logger.error(  # noqa: TRY400 - the message says all
-                "destination %s: %s; it goes on at %d", self._loader.name, gap, gap.begin
+                "destination %s: %s; it goes on at %d", self._loader.name, gap, again
             )
             await self._flush([True, False])
-            self._next[tp] = gap.begin
-            consumer.seek(tp, gap.begin)
+            self._next[tp] = again
+            consumer.seek(tp, again)
             return []
 
     def _take(self, batch: Batch) -> None:

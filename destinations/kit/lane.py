@@ -86,7 +86,7 @@ class Lane:
 
     async def _start(self) -> None:
         stored = await self._owner.position()
-        begin = (await self._around.log.bounds(self.tp)).begin
+        begin, end = await self._around.log.bounds(self.tp)
         self._next = Place.of(stored) if stored else Place(begin)
         if self._next.offset < begin:
             LOST_RECORDS.labels(self.tp.topic, str(self.tp.partition)).inc(begin - self._next.offset)
@@ -96,6 +96,13 @@ class Lane:
                 *(self._around.books.name, *self.tp, self._next.offset, begin),
             )
             self._next = Place(begin)
+        if self._next.offset > end:
+            logger.error(
+                "destination %s: %s[%d] was read up to offset %d, but the log ends at %d: it was replaced by an "
+                "older copy, or made anew. Going on at %d; what was written there before is not delivered",
+                *(self._around.books.name, *self.tp, self._next.offset, end, end),
+            )
+            self._next = Place(end)
         self._offset = self._next.offset
 
     async def _launch(self, tasks: asyncio.TaskGroup) -> None:
@@ -137,7 +144,7 @@ class Lane:
                 self._next = found[1]
                 return found
             now_ms = self._around.clock.now_ms()
-            if not self._records or self._source.ready_ms(self._records[0]) > now_ms:
+            if not self._records or self._source.ready_ms(self._records[0], now_ms) > now_ms:
                 return None
             self._steps = self._source.steps(self._records.popleft(), self._next, now_ms)
 
@@ -154,7 +161,8 @@ class Lane:
             return False
         wait = gather.wait_s(clock.monotonic()) if gather else self._around.idle_s
         if self._records:
-            wait = (self._source.ready_ms(self._records[0]) - clock.now_ms()) / 1000
+            now_ms = clock.now_ms()
+            wait = (self._source.ready_ms(self._records[0], now_ms) - now_ms) / 1000
         await log.wait([self.tp.topic], max(0.001, min(wait, self._around.idle_s)))
         return True
 

@@ -19,11 +19,15 @@ from headwater import codec
 from headwater.event import EventDict, lines
 from headwater.log.protocol import Record
 
+SET_BACK_MS = (
+    60_000  # a record this far in the future is no jitter of clocks: its times mean nothing any more
+)
+
 
 class Source(Protocol):
     """Reads one kind of input partition."""
 
-    def ready_ms(self, record: Record) -> int:
+    def ready_ms(self, record: Record, now_ms: int) -> int:
         """When the record may be looked at; 0 for at once."""
         ...
 
@@ -38,7 +42,7 @@ class ProcessedSource:
     def __init__(self, select: Select) -> None:
         self._select = select
 
-    def ready_ms(self, record: Record) -> int:  # noqa: ARG002 - the protocol's shape
+    def ready_ms(self, record: Record, now_ms: int) -> int:  # noqa: ARG002 - the protocol's shape
         """At once."""
         return 0
 
@@ -65,8 +69,10 @@ class TierSource:
     def __init__(self, tier: int) -> None:
         self._tier = tier
 
-    def ready_ms(self, record: Record) -> int:
-        """When the tier's time is over for this record."""
+    def ready_ms(self, record: Record, now_ms: int) -> int:
+        """When the tier's time is over for this record; at once where it was written under a clock since set back."""
+        if record.timestamp > now_ms + SET_BACK_MS:
+            return 0
         try:
             due_ms = decode_retrying(record.value or b"").due_ms
         except msgspec.DecodeError:
@@ -85,7 +91,7 @@ class TierSource:
         event = decoded(raw)
         if event is None:
             yield Broken(raw), end
-        elif waiting.due_ms > now_ms:
+        elif now_ms < waiting.due_ms and record.timestamp <= now_ms + SET_BACK_MS:
             yield Hop(value, waiting.due_ms), end
         else:
             yield Item(raw, event, waiting.attempts, waiting.first_ms), end

@@ -12,7 +12,7 @@ import pytest
 from headwater import metrics
 from headwater.clock import SystemClock
 from headwater.errors import LogUnavailable, SchemaMismatch, StateError
-from headwater.log.protocol import Batch, Bounds, TopicPartition
+from headwater.log.protocol import Batch, Bounds, Position, TopicPartition
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP
 from headwater.paths import DataDir
 from headwater.state.lmdb import discard, open_state
@@ -259,6 +259,25 @@ async def test_events_lost_by_the_log_are_reported_and_the_rest_is_processed(
         await rig.finish()
     assert "lost before they were processed" in caplog.text
     assert [one["messageId"] for one in await rig.lines(PROCESSED)] == ["a", "c"]
+
+
+async def test_a_log_shorter_than_what_was_read_of_it_is_processed_whole(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An older copy was put in its place and went on: nothing acknowledged is passed over, nothing passes twice."""
+    rig = Rig()
+    await rig.accept([accepted(1, "a")])
+    await rig.finish()
+    await rig.accept([accepted(2, "b")])
+    tp = TopicPartition(ACCEPTED, 0)
+    await rig.log.store(PROCESSOR_GROUP, {tp: Position((await rig.log.bounds(tp)).end + 7)})
+    one, consumer = await rig.start()
+    await one._once(consumer)
+    assert "replaced by an older copy" in caplog.text
+    await rig.drain(one, consumer)
+    await one.close()
+    await consumer.close()
+    assert [one["messageId"] for one in await rig.lines(PROCESSED)] == ["a", "b"]
 
 
 async def test_the_state_is_written_after_a_while_even_if_little_happens() -> None:

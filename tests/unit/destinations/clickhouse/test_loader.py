@@ -369,3 +369,17 @@ async def test_retention_that_overtook_the_loader_is_loud_and_not_the_end(
 
 
 TIME_TEXT = "2024-01-01T00:00:00.000Z"
+
+
+async def test_a_log_shorter_than_what_was_loaded_is_loud_and_loads_nothing_twice(
+    clean: ClickHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An older copy of the log was put in its place: what it holds was loaded before, what comes now is loaded."""
+    log = MemoryLog()
+    await log.append([entry(event("before"))])
+    await log.store(GROUP, {PROCESSED: Position(100)})
+    async with loading(clean, log):
+        await until(lambda: "replaced by an older copy" in caplog.text)
+        await log.append([entry(event("now"))])
+        await until(lambda: bool(base_rows(clean)))
+    assert base_rows(clean) == ["now"]

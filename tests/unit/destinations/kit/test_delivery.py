@@ -65,6 +65,37 @@ async def test_what_retention_removed_unread_is_loud_and_counted(caplog: pytest.
     assert _lost() - before == 3
 
 
+async def test_a_log_shorter_than_what_was_read_of_it_is_loud_and_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An older copy of the log was put in its place: what comes from now on is delivered."""
+    rig, tp = Rig(), TopicPartition(PROCESSED, 0)
+    await publish(rig.log, [event(0)])
+    await rig.log.store(f"destination.{NAME}", {tp: Position(100)})
+    async with Receiver() as receiver:
+        async with rig.running(workspace(receiver.url)):
+            async with asyncio.timeout(10):
+                while "replaced by an older copy" not in caplog.text:
+                    await rig.log.wait(["never"], 0.005)
+            await publish(rig.log, [event(1)])
+            await rig.until(lambda t: t.delivered == 1)
+        assert receiver.ids == ["m1"]
+
+
+async def test_a_clock_that_was_wrong_for_a_while_delays_no_retry() -> None:
+    """A retry written while the clock was a year ahead neither waits a year nor keeps later ones from their turn."""
+    rig = Rig()
+    await publish(rig.log, [event(0)])
+    async with Receiver(Answer(503)) as receiver:
+        rig.clock.advance(365 * 86_400)
+        async with rig.running(workspace(receiver.url)):
+            await rig.until(lambda t: t.retrying == 1)
+        rig.clock.advance(-365 * 86_400)
+        async with rig.running(workspace(receiver.url)):
+            await rig.until(lambda t: t.delivered == 1, advance_s=0.1)
+    assert receiver.ids == ["m0", "m0"]
+
+
 def _lost() -> float:
     labels = {"topic": PROCESSED, "partition": "0"}
     return REGISTRY.get_sample_value("headwater_lost_records_total", labels) or 0.0
