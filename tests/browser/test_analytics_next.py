@@ -101,6 +101,8 @@ def test_the_webdriver_of_this_test_is_not_dropped(
     context, page = load(browser, site, headwater)
     page.evaluate(f"() => analytics.track('{tag}')")
     eventually(lambda: headwater.count(f"event_text = '{tag}'") == 1, what="the event")
-    row = headwater.sql(f"SELECT context_bot_is_bot AS bot FROM headwater.events WHERE event_text = '{tag}'")[0]
+    row = headwater.sql(f"SELECT context_bot_is_bot AS bot FROM headwater.events WHERE event_text = '{tag}'")[
+        0
+    ]
     assert row["bot"] is True
     context.close()
