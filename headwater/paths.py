@@ -41,7 +41,7 @@ class DataDir:
         return self.run / "metrics"
 
     def make(self) -> DataDir:
-        """Create the folders that every process expects; only the owner may look into a new data folder (events are in it)."""
+        """Create the folders that every process expects; a new data folder is its owner's alone, for events are in it."""
         if not self.root.exists():
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.log, self.state, self.run, self.metrics):

@@ -18,6 +18,7 @@ from collector.items import Rejected
 from headwater import event, limits
 from headwater.event import EVENT_TYPES
 from headwater.log.topics import event_key
+from headwater.timestamps import iso
 
 NOW = 1_750_000_000_000
 GOOD: dict[str, Any] = {"type": "track", "event": "Signed Up", "userId": "u1", "messageId": "m1"}
@@ -73,7 +74,8 @@ def run(body: bytes | object, kind: str | None = None, **changes: Any) -> Read |
     # The short way for usual events gives what the long one gives.
     long = accepting.accept(envelope._replace(plain=False), call, lambda _: "generated")
     assert (long.types, long.keys, long.rejected) == (found.types, found.keys, found.rejected)
-    assert long.record() == (record := found.record())
+    record = found.record()
+    assert long.record() == record
     accepted = [event.decode_accepted(line) for line in event.lines(record)]
     # The template writes what the encoder would have written, to the byte, and on one line.
     assert [event.encode_accepted(one) for one in accepted] == list(event.lines(record))
@@ -353,6 +355,40 @@ def test_what_is_accepted_reads_back_and_has_an_id(item: Any) -> None:
         assert one.user_id or one.anonymous_id
         assert one.type in EVENT_TYPES
         assert 0 < len(one.message_id) <= limits.MESSAGE_ID_CHARS
+
+
+TIMES = st.integers(NOW - 10**9, NOW + 10**9).map(iso) | st.sampled_from(
+    ["", "soon", "2025-06-15", "1900-01-01T00:00:00.000Z"]
+)
+SIZES = st.sampled_from([0, 1, 99, 100, 101, 500, 501, 1_024, 1_025])
+USUAL = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(sorted(EVENT_TYPES)),
+        "messageId": SIZES.map(lambda size: "m" * size),
+        "timestamp": TIMES,
+    },
+    optional={
+        "event": SIZES.map(lambda size: "e" * size) | st.none(),
+        "anonymousId": SIZES.map(lambda size: "ä" * size),
+        "userId": SIZES.map(lambda size: "u" * size) | st.none(),
+        "groupId": SIZES.map(lambda size: "g" * size),
+        "sentAt": TIMES,
+        "context": st.fixed_dictionaries({}, optional={"direct": st.booleans() | st.none()}),
+        "properties": JSON,
+        "name": st.text(max_size=3) | st.none() | st.integers(),
+    },
+)
+
+
+@given(st.lists(USUAL, max_size=4), st.none() | TIMES, st.sampled_from(["server", "browser"]), st.booleans())
+@settings(max_examples=300)
+def test_events_at_every_limit_are_judged_alike_by_both_ways(
+    batch: list[Any], sent: str | None, channel: str, client_side: bool
+) -> None:
+    """Lengths, kinds and times around every rule: `run` compares the short way with the long one; each is answered."""
+    body = json.dumps({"batch": batch, "sentAt": sent}, ensure_ascii=False).encode()
+    found = outcome(body, channel=channel, client_side=client_side)
+    assert len(found.accepted) + len(found.rejected) == len(batch)
 
 
 @given(
