@@ -155,7 +155,7 @@ def of_metrics(text: str, data: DataDir) -> Iterator[Finding]:
     """What the running processes count: events with write keys that nobody has."""
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
-        unknown = name.startswith("headwater_rejected_events_total{") and 'code="unknown_write_key"' in name
+        unknown = name.startswith("headwater_rejected_events_total{") and 'code="unknown_source"' in name
         if unknown and float(value):
             what = f"{float(value):.0f} events came with a write key that no source has"
             do = f"headwater check --dir {data.root}  # then compare the keys in the apps"
