@@ -99,7 +99,10 @@ class Direct:
         self._pieces.append(piece)
 
     def complete(self) -> None:
-        """The body is there: judge it; the answer comes now or with the log's word."""
+        """The body is there: it is judged soon, and answered then or with the log's word."""
+        self._ingest.turns.add(self._judge)
+
+    def _judge(self) -> None:
         pieces, ticket = self._pieces, self._ticket
         assert ticket is not None
         self._pieces = []

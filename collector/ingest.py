@@ -16,6 +16,7 @@ from collector.replies import SUCCESS, Reply, refusal, success
 from collector.routes.table import Route
 from collector.tally import Tally
 from collector.throttle import Bucket, Gate, Ticket
+from collector.turns import Turns
 from collector.view import KeyOwner, View, view
 from collector.writer import Writer, entries
 from headwater.clock import Clock
@@ -86,6 +87,7 @@ class Ingest:
     def __init__(self, live: LiveWorkspace, log: Log, clock: Clock, data: DataDir) -> None:
         self.live, self.log, self.clock = live, log, clock
         self.writer, self.tally, self.disk = Writer(log), Tally(), Disk(data.log, clock)
+        self.turns = Turns(clock)
         self.draining = False
         self._partitions = 1
         self._buckets: dict[str, Bucket] = {}
@@ -153,6 +155,7 @@ class Ingest:
     async def drain(self) -> None:
         """Take nothing new; return once what is inside is durable and counted."""
         self.draining = True
+        self.turns.finish()
         await self.writer.drain()
         self.tally.flush()
 
