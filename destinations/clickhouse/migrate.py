@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from destinations.clickhouse.engine import Engine
+from destinations.clickhouse.engine import Engine, EngineError
 from destinations.clickhouse.migrations import Migration, Target, all_migrations, bookkeeping, render
 from destinations.clickhouse.names import literal, quote
 from headwater.clock import Clock
@@ -53,8 +53,14 @@ def let_merge(engine: Engine, target: Target, *, merges: bool) -> None:
     where it differs, because a server may have settings of its operator.
     """
     where = f"database = {literal(target.database)} AND name = 'events'"
-    ((definition,),) = engine.query(f"SELECT engine_full FROM system.tables WHERE {where}")
-    held = all(f"{name} = {value}" in definition for name, value in UNMERGED.items())
+    found = engine.query(f"SELECT engine_full FROM system.tables WHERE {where}")
+    if not found:
+        raise EngineError(
+            f"table {target.database}.events is not there, though {target.database}.schema_migrations says it was made: "
+            f"somebody dropped it. Restore it from a backup, or drop {target.database}.schema_migrations as well to begin "
+            "with empty tables"
+        )
+    held = all(f"{name} = {value}" in found[0][0] for name, value in UNMERGED.items())
     if held != merges:
         return
     names = ", ".join(UNMERGED)

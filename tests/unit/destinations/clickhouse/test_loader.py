@@ -384,3 +384,24 @@ async def test_a_log_shorter_than_what_was_loaded_is_loud_and_loads_nothing_twic
         await log.append([entry(event("now"))])
         await until(lambda: bool(base_rows(clean)))
     assert base_rows(clean) == ["now"]
+
+
+async def test_tables_that_vanished_are_loud(clean: ClickHouse, caplog: pytest.LogCaptureFixture) -> None:
+    """A deleted database is made anew and what it lacks is told; a dropped table is named, with what to do."""
+    log = MemoryLog()
+    await log.append([entry(event("before"))])
+    try:
+        async with loading(clean, log, database="anew"):
+            await loaded(log)
+        assert "new and empty" not in caplog.text
+        clean.command("DROP DATABASE anew")
+        await log.append([entry(event("after"))])
+        async with loading(clean, log, database="anew"):
+            await loaded(log)
+        assert "new and empty" in caplog.text
+        assert base_rows(clean, "anew") == ["after"]
+        clean.command("DROP TABLE anew.events SYNC")
+        async with loading(clean, log, database="anew"):
+            await until(lambda: "somebody dropped it" in caplog.text)
+    finally:
+        clean.command("DROP DATABASE anew")
