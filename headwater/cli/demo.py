@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,16 @@ def demo(
         accounts=accounts,
         leave=exit_,
     )
+    _end_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     with contextlib.suppress(KeyboardInterrupt):
         try:
             run_demo(chosen, console(), SystemClock())
         except DemoFailed as error:
             leave(exits.FAILED, str(error))
+
+
+def _end_as_by_ctrl_c(*signals: signal.Signals) -> None:
+    """A closed terminal or a `kill` must end the server with the demo; what was set to be ignored (nohup) stays so."""
+    for number in signals:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)

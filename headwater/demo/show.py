@@ -82,7 +82,13 @@ def demo(options: DemoOptions, console: Console, clock: Clock) -> None:
             console.print("\nstopping (drains first) ...")
             return
         _next_steps(options, up, console)
-        server.wait()
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            console.print("\nstopping (drains first) ...")
+            return
+        if code:
+            raise DemoFailed(f"headwater up has ended with {code}; its log: {options.folder / 'up.log'}")
 
 
 def free_or_any(port: int) -> int:
@@ -97,9 +103,12 @@ def _fresh(folder: Path) -> None:
     """An empty folder: a demo's own earlier data is removed, anybody else's never."""
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise DemoFailed(f"{folder} holds something that is not a demo's; give another folder with --dir")
-    if files.is_held(files.up_lock(DataDir(folder))):
+    lock = files.up_lock(DataDir(folder))
+    if files.is_held(lock):
+        pid = files.holder_of(lock).pid
         raise DemoFailed(
-            f"a demo is running in {folder}; end it with Ctrl-C, or give another folder with --dir"
+            f"a demo is running in {folder}; end it with Ctrl-C where it runs, or with: kill {pid}; "
+            "or give another folder with --dir"
         )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -114,7 +123,11 @@ def _server(options: DemoOptions) -> Iterator[subprocess.Popen[str]]:
     command += ["--workspace", str(options.folder / "headwater.yaml")]
     command += ["--port", str(options.port), "--clickhouse-port", str(options.clickhouse_port)]
     with (options.folder / "up.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
+        # a process group of its own: a terminal's Ctrl-C must reach the demo alone, or the server would be told to stop
+        # twice, and the second time means "do not drain"
+        process = subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0
+        )
     try:
         _await_ready(process, options)
         yield process

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from headwater.paths import DataDir
+from headwater.run.files import is_held, up_lock
 from tests.support.running import free_port
 
 
@@ -41,3 +47,26 @@ def test_the_demo_leaves_other_peoples_folders_alone(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "not a demo's" in done.stderr
     assert (tmp_path / "thesis.txt").read_text() == "chapter 1"
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)]
+)
+def test_a_demo_that_stays_drains_when_it_is_ended(
+    tmp_path: Path, number: signal.Signals, *, whole_group: bool
+) -> None:
+    """Ctrl-C reaches every process of the terminal, and yet the server is told once: it drains, and nothing stays."""
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "headwater", "demo", "--dir", str(folder), "--accounts", "2"]
+    command += ["--port", str(free_port()), "--clickhouse-port", str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert any("Ctrl-C stops everything" in line for line in process.stdout)
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        rest = process.stdout.read()
+        assert process.wait(60) == 0
+    assert "stopping (drains first)" in rest
+    log = (folder / "up.log").read_text()
+    assert "stopped" in log
+    assert "asked again" not in log
+    assert not is_held(up_lock(DataDir(folder)))
