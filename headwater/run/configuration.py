@@ -6,6 +6,7 @@ the text of the last valid one in run/, and a supervised stage falls back to it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -19,6 +20,13 @@ from headwater.workspace.load import Loaded, load, loads
 from headwater.workspace.model import Workspace
 
 logger = logging.getLogger(__name__)
+
+_COUNTER_KINDS = (
+    "counter",
+    "gauge_mostrecent",
+    "histogram",
+)  # prometheus_client's file names for what metrics.py has
+_COUNTER_BYTES = 256 * 1024  # some 1,700 label combinations of each kind
 
 
 def find(data: DataDir, given: str | None) -> Path:
@@ -106,5 +114,20 @@ def require_engine(loaded: Loaded) -> None:
 
 
 def metrics_folder(data: DataDir) -> None:
-    """Share counters with the other processes of the folder; before anything imports prometheus_client."""
+    """Share counters with the other processes of the folder; before anything imports prometheus_client.
+
+    prometheus_client maps its files sparse, and on a full disk the first write to a new page of one is a SIGBUS that
+    kills the process. So their room is written beforehand; where it cannot be, this process counts for itself.
+    """
+    paths = [data.metrics / f"{kind}_{os.getpid()}.db" for kind in _COUNTER_KINDS]
+    try:
+        for path in paths:
+            path.write_bytes(bytes(_COUNTER_BYTES))
+    except OSError as error:
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        logger.error("/metrics leaves out this process: cannot write to %s: %s", data.metrics, error.strerror)  # noqa: TRY400
+        return
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(data.metrics)
