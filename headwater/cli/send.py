@@ -12,6 +12,7 @@ import typer
 
 from headwater.cli import options
 from headwater.cli.output import complain, emit_json, leave, progress
+from headwater.errors import ConfigError, Problem
 from headwater.event import EVENT_TYPES
 from headwater.paths import DataDir
 from headwater.run import exits
@@ -140,13 +141,14 @@ def _lines(what: str) -> Iterator[dict[str, Any]]:
             try:
                 event = json.loads(line)
             except ValueError as error:
-                leave(exits.CONFIG, f"{what}:{number}: not JSON: {error}; nothing from this line on was sent")
+                raise _unreadable(what, number, f"not JSON: {error}") from None
             if not isinstance(event, dict):
-                leave(
-                    exits.CONFIG,
-                    f"{what}:{number}: an event is an object; nothing from this line on was sent",
-                )
+                raise _unreadable(what, number, "an event is an object")
             yield event
+
+
+def _unreadable(what: str, number: int, why: str) -> ConfigError:
+    return ConfigError([Problem(f"{why}; nothing from this line on was sent", what, number)])
 
 
 def _batches(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -154,13 +156,19 @@ def _batches(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]
 
     batch: list[dict[str, Any]] = []
     size = 0
-    for event in events:
-        whole = complete(event)
-        length = len(json.dumps(whole).encode())
-        if batch and (len(batch) == BATCH_EVENTS or size + length > EVENTS_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(whole)
-        size += length
+    broken: ConfigError | None = None
+    try:
+        for event in events:
+            whole = complete(event)
+            length = len(json.dumps(whole).encode())
+            if batch and (len(batch) == BATCH_EVENTS or size + length > EVENTS_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append(whole)
+            size += length
+    except ConfigError as error:  # what came before the broken line is sent all the same
+        broken = error
     if batch:
         yield batch
+    if broken:
+        raise broken

@@ -19,11 +19,16 @@ EVENTS_BYTES = 400 * 1024  # below the contract's 500 KB, with room for the enve
 ATTEMPTS = 5
 LONGEST_PAUSE_S = 10.0
 TIMEOUT_S = 30.0
+DROPPED_PAUSE_S = 0.5  # a killed collector is back within a second
 _IDS = ("userId", "anonymousId", "groupId")
 
 
 class Unreachable(HeadwaterError):
     """The collector does not answer."""
+
+
+class Dropped(Unreachable):
+    """The connection ended before the answer: whether the events were taken is unknown."""
 
 
 class Refused(HeadwaterError):
@@ -65,11 +70,20 @@ def complete(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def deliver(url: str, write_key: str, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Send one batch until it is answered; the rejected items. Raises Unreachable or Refused."""
+    """Send one batch until it is answered; the rejected items. Raises Unreachable or Refused.
+
+    A batch goes again after a dropped connection too: its messageIds are the same, so nothing counts twice.
+    """
     now = timestamps.iso(SystemClock().now_ms())
     body = json.dumps({"writeKey": write_key, "sentAt": now, "batch": list(events)}).encode()
     for attempt in range(1, ATTEMPTS + 1):
-        status, pause, answer = _post(url, body)
+        try:
+            status, pause, answer = _post(url, body)
+        except Dropped:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(DROPPED_PAUSE_S)
+            continue
         if status == 200:
             rejected = answer.get("rejected", [])
             return rejected if isinstance(rejected, list) else []
@@ -90,7 +104,9 @@ def _post(url: str, body: bytes) -> tuple[int, float, dict[str, Any]]:
         connection.request("POST", f"{parts.path.rstrip('/')}/v1/batch", body, headers)
         answer = connection.getresponse()
         return answer.status, _seconds(answer.getheader("retry-after")), _object(answer.read())
-    except (OSError, HTTPException) as error:
+    except (ConnectionResetError, BrokenPipeError, HTTPException) as error:
+        raise Dropped(f"the collector at {url} does not answer: {error}") from None
+    except OSError as error:
         raise Unreachable(f"the collector at {url} does not answer: {error}") from None
     finally:
         connection.close()
