@@ -19,7 +19,17 @@ Every message names the thing, the value received, the values allowed and the ne
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
+
+_OF_PATHS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.ENAMETOOLONG}
+
+
+def unusable_path(error: BaseException) -> str | None:
+    """What to say of a path that the machine does not let us use; None for any other error."""
+    if not isinstance(error, OSError) or error.filename is None or error.errno not in _OF_PATHS:
+        return None
+    return f"cannot use {error.filename}: {error.strerror}; mend that, or name another folder with --dir"
 
 
 class HeadwaterError(Exception):

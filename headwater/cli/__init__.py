@@ -16,7 +16,7 @@ def main() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(0))
     from headwater.cli.app import app
-    from headwater.errors import HeadwaterError
+    from headwater.errors import HeadwaterError, unusable_path
 
     try:
         app(prog_name="headwater")
@@ -28,3 +28,11 @@ def main() -> None:
     except BrokenPipeError:  # `headwater tap | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if (sentence := unusable_path(error)) is None:
+            raise
+        from headwater.cli.output import complain
+        from headwater.run import exits
+
+        complain(sentence)
+        sys.exit(exits.FAILED)

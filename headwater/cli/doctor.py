@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,9 +88,9 @@ def _answers(up: files.Up, data: DataDir) -> list[Finding]:
         if up.clickhouse_url is not None:
             _get(f"{up.clickhouse_url}/ping")
             findings.append(Finding("ok", "clickhouse", f"answers at {up.clickhouse_url}"))
-    except OSError as error:
-        do = "look at the log of `headwater up`"
-        findings.append(Finding("problem", "answers", f"a port of Headwater does not answer: {error}", do))
+    except (OSError, HTTPException) as error:
+        what = f"{', '.join(filter(None, (up.url, up.clickhouse_url)))}: no answer from one of these: {error}"
+        findings.append(Finding("problem", "answers", what, "look at the log of `headwater up`"))
     return findings
 
 

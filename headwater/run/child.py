@@ -23,7 +23,7 @@ import msgspec
 
 from headwater import logs
 from headwater.clock import SystemClock
-from headwater.errors import AlreadyRunning, ConfigError, HeadwaterError, Problem
+from headwater.errors import AlreadyRunning, ConfigError, HeadwaterError, Problem, unusable_path
 from headwater.run import configuration, exits
 from headwater.run.files import Holder, acquire, stage_lock
 from headwater.run.ports import PortUnavailable
@@ -80,8 +80,8 @@ def _allow_many_files() -> None:
 def _told(error: Exception, stage: str) -> int:
     """Log why the stage ended and choose the exit code; a trace only where it would help to mend a defect."""
     causes = list(_leaves(error))
-    expected = all(isinstance(cause, HeadwaterError) for cause in causes)
-    sentences = "; ".join(str(cause) or type(cause).__name__ for cause in causes)
+    expected = all(isinstance(cause, HeadwaterError) or unusable_path(cause) for cause in causes)
+    sentences = "; ".join(unusable_path(cause) or str(cause) or type(cause).__name__ for cause in causes)
     logger.error("the %s ended: %s", stage, sentences, exc_info=None if expected else error)
     if any(isinstance(cause, ConfigError) for cause in causes):
         return exits.CONFIG

@@ -184,3 +184,16 @@ def test_completion_can_be_shown() -> None:
     """Typer's completion is on."""
     result = run("--help")
     assert "--install-completion" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["up", "collector", "processor", "demo"])
+def test_a_folder_that_cannot_be_used_is_told_without_a_trace(folder: Path, command: str) -> None:
+    """A file where a folder should be: one sentence with the path, and exit code 1."""
+    (folder / "taken").write_text("mine")
+    (folder / "headwater.yaml").write_text("workspace: a\nsources: {web: {kind: browser, write_keys: [k]}}\n")
+    line = [sys.executable, "-m", "headwater", command, "--dir", "taken/data"]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "Not a directory" in done.stderr
+    assert "taken" in done.stderr
+    assert "Traceback" not in done.stderr
