@@ -14,6 +14,13 @@ from headwater.workspace.tree import Tree, Where, dotted
 
 _SHOWN_CHARS = 60
 _SECRET_KEYS = frozenset({"write_keys"})
+_PLAIN = {  # pydantic's words for these are Python's
+    "list_type": "expected a list, as in [a, b]",
+    "tuple_type": "expected a list, as in [a, b]",
+    "dict_type": "expected a mapping, as in {key: value}",
+    "model_type": "expected a mapping, as in {key: value}",
+    "string_type": "expected text",
+}
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:
@@ -75,16 +82,28 @@ def _missing(tree: Tree, model: type[BaseModel], where: Where) -> None:
 
 
 def _expected(error: ErrorDetails) -> str:
-    message = error["msg"]
+    kind, message = error["type"], error["msg"]
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind in ("too_long", "too_short"):
+        context = error["ctx"]
+        bound = (
+            f"at most {context['max_length']}" if kind == "too_long" else f"at least {context['min_length']}"
+        )
+        return f"expected {bound}, received {context['actual_length']}"
     if message.startswith("Input should be "):
         return f"expected {message.removeprefix('Input should be ')}"
     return message.removeprefix("Value error, ")
 
 
 def _received(tree: Tree, where: Where, error: ErrorDetails) -> str:
-    if error["type"] == "value_error" or _SECRET_KEYS.intersection(map(str, where)):
+    if error["type"] in ("value_error", "too_long", "too_short"):
         return ""
     place = tree.values.get(where)
+    scalar = place is not None and place.text is not None
+    advice = "; put it in quotes" if scalar and error["type"] == "string_type" else ""
+    if _SECRET_KEYS.intersection(map(str, where)):
+        return advice
     if place is None or place.text is None:
         kind = {dict: "a mapping", list: "a list", NoneType: "nothing"}.get(type(error["input"]), "")
         return f", received {kind}" if kind else ""
@@ -94,9 +113,7 @@ def _received(tree: Tree, where: Where, error: ErrorDetails) -> str:
         else f"{place.text[:_SHOWN_CHARS]}... ({len(place.text)} characters)"
     )
     shown = f", received {text!r}" if text else ", received nothing"
-    if error["type"] == "string_type":
-        return f"{shown}; put it in quotes"
-    return shown + (suggestion(text, _choices(error)) if error["type"] == "literal_error" else "")
+    return shown + (suggestion(text, _choices(error)) if error["type"] == "literal_error" else advice)
 
 
 def _choices(error: ErrorDetails) -> list[str]:

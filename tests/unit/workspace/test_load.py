@@ -137,7 +137,7 @@ def test_a_wrong_choice_tells_the_choices_and_the_nearest() -> None:
 def test_a_number_where_text_belongs_says_how_to_write_it() -> None:
     """YAML reads `1234` as a number; quotes are the remedy. A write key is not repeated."""
     assert only(GOOD.replace("[wk_web]", "[1234]"), {"API_KEY": "k"}) == (
-        "headwater.yaml:3:37: sources.web.write_keys[0]: expected a valid string"
+        "headwater.yaml:3:37: sources.web.write_keys[0]: expected text; put it in quotes"
     )
     assert "received '7'; put it in quotes" in only(GOOD + "collector: {public_url: 7}\n", {"API_KEY": "k"})
 
@@ -201,6 +201,22 @@ def test_a_wrong_filter_is_told_at_its_place() -> None:
     assert message.startswith("headwater.yaml:7:64: destinations.hook.filter: ")
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("write_keys: wk_1", "sources.web.write_keys: expected a list, as in [a, b]"),
+        ("write_keys: [123]", "sources.web.write_keys[0]: expected text; put it in quotes"),
+        ("write_keys: [a, b, c]", "sources.web.write_keys: expected at most 2, received 3"),
+        ("write_keys: []", "sources.web.write_keys: expected at least 1, received 0"),
+        ("write_keys: {a: b}", "sources.web.write_keys: expected a list, as in [a, b]"),
+    ],
+)
+def test_shapes_are_told_in_words_of_the_file(written: str, told: str) -> None:
+    """Lists and mappings, as the file has them, not the names that Python gives them."""
+    text = f"workspace: a\nsources: {{web: {{kind: browser, {written}}}}}\n"
+    assert only(text, {}).endswith(told)
+
+
 def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
     """One run shows all of it."""
     text = GOOD.replace("browser", "browsr").replace("to: [warehouse]", "to: [x]") + "limit: {}\n"
@@ -218,8 +234,8 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
         ("a: &a [*a]\n", "an alias that contains itself"),
         ("a: " + "[" * 5_000, "nested too deeply"),
         ("<<: {a: 1}\n", "merge keys (<<) are not supported"),
-        ("[1, 2]\n", "expected a valid dictionary"),
-        ("hello\n", "expected a valid dictionary"),
+        ("[1, 2]\n", "expected a mapping, as in {key: value}"),
+        ("hello\n", "expected a mapping, as in {key: value}"),
         ("? [a]\n: 1\n", "a key must be a word"),
     ],
 )
