@@ -42,6 +42,7 @@ class Generator:
         self.numbers = itertools.count()
         self.statuses: Counter[int] = Counter()
         self.latencies: list[float] = []
+        self.refusals: list[float] = []  # the same, of answers other than 200
         self.deadline = 0.0
         self.next_slot = 0.0
 
@@ -77,7 +78,10 @@ class Generator:
                 started = time.monotonic()
                 writer.write(self.request())
                 status = await _status(reader)
-                self.latencies.append(time.monotonic() - started)
+                taken = time.monotonic() - started
+                self.latencies.append(taken)
+                if status != 200:
+                    self.refusals.append(taken)
                 self.statuses[status] += 1
         finally:
             writer.close()
@@ -98,7 +102,6 @@ class Generator:
         elapsed = time.monotonic() - started
         usage = resource.getrusage(resource.RUSAGE_SELF)
         good = self.statuses[200]
-        ordered = sorted(self.latencies)
         return {
             "events": good * self.batch,
             "requests": good,
@@ -106,9 +109,16 @@ class Generator:
             "seconds": round(elapsed, 3),
             "events_per_s": round(good * self.batch / elapsed),
             "generator_cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
-            "p50_ms": round(ordered[len(ordered) // 2] * 1000, 2) if ordered else None,
-            "p99_ms": round(ordered[int(len(ordered) * 0.99)] * 1000, 2) if ordered else None,
+            "p50_ms": _quantile_ms(self.latencies, 0.5),
+            "p99_ms": _quantile_ms(self.latencies, 0.99),
+            "refused_p50_ms": _quantile_ms(self.refusals, 0.5),
+            "refused_p99_ms": _quantile_ms(self.refusals, 0.99),
         }
+
+
+def _quantile_ms(seconds: list[float], quantile: float) -> float | None:
+    ordered = sorted(seconds)
+    return round(ordered[int(len(ordered) * quantile)] * 1000, 2) if ordered else None
 
 
 async def _status(reader: asyncio.StreamReader) -> int:
