@@ -147,7 +147,7 @@ class Session:
     def _wait_of(self, events: bool) -> float:
         """Events wait a little when little comes, longer when inserts are slow; side topics a second."""
         config = self._loader.config
-        return min(config.max_wait_s, max(config.min_wait_s, 4 * self._took)) if events else config.max_wait_s
+        return min(config.max_wait_s, max(config.min_wait_s, 2 * self._took)) if events else config.max_wait_s
 
     def _patience(self) -> float:
         now = self._loader.clock.monotonic()
