@@ -81,8 +81,8 @@ def demo(options: DemoOptions, console: Console, clock: Clock) -> None:
         if options.leave:
             console.print("\nstopping (drains first) ...")
             return
-        _next_steps(options, up, console)
         try:
+            _next_steps(options, up, console)
             code = server.wait()
         except KeyboardInterrupt:
             console.print("\nstopping (drains first) ...")
