@@ -2,7 +2,8 @@
 
 A first insert that succeeds is trusted. After any failure, and after a crash, the table itself is asked which places it
 holds; only the missing rows are inserted, and the table is asked again. The deduplication token alone is never trusted
-after a failure: MergeTree notes a token before the part is in place, so a kill between the two would lose the rows.
+after a failure: MergeTree notes a token before the part is in place, so a kill between the two would lose the rows. A
+server goes on with an insert whose client gave up or died, so it is first asked whether one of ours still runs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from destinations.clickhouse.engine import Engine, EngineError
 from destinations.clickhouse.lots import Lot, Sent, Table
-from destinations.clickhouse.names import quote
+from destinations.clickhouse.names import literal, quote
 from destinations.clickhouse.writer import TEXT_SETTINGS
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ TOO_BIG = frozenset((241, 252, 12, 131))  # memory, too many parts: smaller or l
 # Copies of a key within one insert are left to merges and FINAL, like those of two inserts: looking for them here costs
 # a tenth of the insert, and the processors have let no copy through.
 SETTINGS = {**TEXT_SETTINGS, "optimize_on_insert": "0"}
+_ACCESS_DENIED = 497
+_LOOK_S = 0.2  # how often it is asked whether an earlier insert has ended
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -49,8 +52,14 @@ class Poison:
 class Inserter:
     """Inserts lots; `pause(seconds)` waits between attempts and raises Stopped when it is time to go."""
 
-    def __init__(self, engine: Engine, database: str, pause: Callable[[float], None]) -> None:
+    def __init__(
+        self, engine: Engine, database: str, pause: Callable[[float], None], cluster: str = ""
+    ) -> None:
         self._engine, self._database, self._pause = engine, database, pause
+        self._settings = {**SETTINGS, "log_comment": f"headwater {database}"}
+        self._processes = (
+            f"clusterAllReplicas({quote(cluster)}, system.processes)" if cluster else "system.processes"
+        )
 
     def insert(self, lot: Lot, token: str) -> list[Poison]:
         """Insert rows that were never tried before; the rows that can never be inserted. Raises Stopped."""
@@ -66,7 +75,9 @@ class Inserter:
         return poison
 
     def missing(self, lot: Lot) -> list[Any]:
-        """The rows that are not in the table, by place and identity. Raises EngineError."""
+        """The rows that are not in the table, by place and identity. Raises EngineError, Stopped."""
+        while not self._engine.embedded and self._is_inserting():
+            self._pause(_LOOK_S)
         there: set[tuple[Any, ...]] = set()
         places: set[tuple[int, ...]] = set()
         for partition, low, high in _ranges(lot.rows):
@@ -78,6 +89,22 @@ class Inserter:
                 places.add((partition, int(offset), int(line), *_plain(identity)))
                 there.add(tuple(_plain(identity)))
         return [row for row in lot.rows if not _known(lot.table.identity(row), row.place, there, places)]
+
+    def _is_inserting(self) -> bool:
+        """Whether the server still works on an insert of ours whose answer nobody waits for. Raises EngineError."""
+        mark = literal(self._settings["log_comment"])
+        try:
+            ((running,),) = self._engine.query(
+                f"SELECT count() FROM {self._processes} WHERE query_kind = 'Insert' AND Settings['log_comment'] = {mark}"
+            )
+        except EngineError as error:
+            if error.code != _ACCESS_DENIED:
+                raise
+            logger.warning(
+                "cannot see whether earlier inserts still run, rows may come twice: %s", _short(error)
+            )
+            return False
+        return int(running) > 0
 
     def _send_all(self, table: Table, sent: Sent, token: str, poison: list[Poison]) -> None:
         try:
@@ -141,7 +168,7 @@ class Inserter:
 
     def _send(self, table: Table, sent: Sent, token: str) -> None:
         settings = {
-            **SETTINGS,
+            **self._settings,
             "insert_deduplicate": "1",
             "insert_deduplication_token": _digest(token, sent.data),
         }

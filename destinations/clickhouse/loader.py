@@ -93,7 +93,7 @@ class Loader:
         self._row_thread = ThreadPoolExecutor(1, f"rows-{name}")
         self._view_thread = ThreadPoolExecutor(1, f"views-{name}")
         self._target = target_of(config)
-        self._inserter = Inserter(engine, config.database, pauser(self._halt))
+        self._inserter = Inserter(engine, config.database, pauser(self._halt), config.cluster or "")
         self.views = Views(engine, self._target, clock, config.max_views)
         self._preparer = Preparer(lot.events(columnar=config.columnar), lambda _: None, filtered=False)
         self._wake_views = asyncio.Event()

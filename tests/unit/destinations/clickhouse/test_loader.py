@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -131,6 +133,51 @@ async def test_failing_inserts_leave_each_row_once(clean: ClickHouse, plan: list
     async with loading(Flaky(clean, plan), log, columnar=False, merges=False):
         await loaded(log)
     assert base_rows(clean) == sorted(ids)
+
+
+class Late(Flaky):
+    """A server that goes on with the first insert after its client gave up waiting."""
+
+    embedded = False
+
+    def __init__(self, engine: ClickHouse) -> None:
+        super().__init__(engine)
+        self.running: threading.Thread | None = None
+
+    def insert_block(
+        self, table: Table, columns: Sequence[str], data: bytes, fmt: str, settings: Mapping[str, str]
+    ) -> None:
+        """The first insert of events lands half a second after the client has been told nothing."""
+        if self.running is not None or not table.endswith("`events`"):
+            return self._engine.insert_block(table, columns, data, fmt, settings)
+
+        def land() -> None:
+            time.sleep(0.5)
+            self._engine.insert_block(table, columns, data, fmt, settings)
+
+        self.running = threading.Thread(target=land)
+        self.running.start()
+        raise EngineError("TimeoutError: timed out", 0)
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[list[Any]]:
+        """As the engine, and the server's list of what runs."""
+        if "system.processes" not in sql:
+            return super().query(sql, parameters)
+        assert self._engine.query(sql) == [[0]] or self._engine.query(sql) == [["0"]], (
+            "the engine understands it"
+        )
+        return [[int(self.running is not None and self.running.is_alive())]]
+
+
+async def test_an_insert_that_lands_after_its_timeout_is_waited_for(clean: ClickHouse) -> None:
+    """A slow server stores rows whose client gave up: they are not inserted a second time."""
+    log, server = MemoryLog(), Late(clean)
+    await log.append([entry(*(event(f"m{n}") for n in range(5)))])
+    async with loading(server, log, merges=False):
+        await loaded(log)
+        assert server.running is not None
+        server.running.join()
+    assert base_rows(clean) == [f"m{n}" for n in range(5)]
 
 
 async def test_a_refused_row_costs_no_neighbour(clean: ClickHouse) -> None:
