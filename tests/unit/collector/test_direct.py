@@ -7,7 +7,6 @@ import ctypes
 import gzip
 import json
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -42,10 +41,14 @@ async def test_the_short_way_and_asgi_answer_alike(
     served: Served, path: str, body: bytes, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Status, headers, body and what is in the log; a query string sends a request through ASGI."""
-    made: list[Any] = []
-    monkeypatch.setattr(
-        direct.Direct, "complete", lambda self, old=direct.Direct.complete: (made.append(self), old(self))[1]
-    )
+    made: list[direct.Direct] = []
+    old = direct.Direct.complete
+
+    def complete(one: direct.Direct) -> None:
+        made.append(one)
+        old(one)
+
+    monkeypatch.setattr(direct.Direct, "complete", complete)
     short = await served.request("POST", path, body, headers)
     first = [one.body for one in await served.events()]
     went = len(made)
