@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_DIR = Path("headwater-data")
+DEMO_DIR = Path(".demo")
 WORKSPACE_FILE = "headwater.yaml"
 
 

@@ -12,6 +12,7 @@ import typer
 from headwater.cli import options
 from headwater.cli.output import console, leave
 from headwater.clock import SystemClock
+from headwater.paths import DEMO_DIR
 from headwater.run import exits
 from headwater.run.settings import DEFAULT_CLICKHOUSE_PORT, DEFAULT_PORT
 
@@ -20,7 +21,7 @@ def demo(
     *,
     dir_: Annotated[
         Path, typer.Option("--dir", help="Folder of the demo; an earlier demo's is emptied.")
-    ] = Path(".demo"),
+    ] = DEMO_DIR,
     port: options.Port = DEFAULT_PORT,
     clickhouse_port: options.ClickhousePort = DEFAULT_CLICKHOUSE_PORT,
     seed: Annotated[int, typer.Option("--seed", help="The same seed sends the same stream.")] = 7,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.cli.output import leave
-from headwater.paths import DataDir
+from headwater.paths import DEFAULT_DIR, DEMO_DIR, DataDir
 from headwater.run import configuration, exits, files
 
 if TYPE_CHECKING:
@@ -19,10 +19,15 @@ def running(data: DataDir) -> files.Up:
     """What runs on the folder; ends the command with NOT_RUNNING where nothing does."""
     up = files.read_up(data)
     if up is None:
-        leave(
-            exits.NOT_RUNNING, f"nothing runs on {data.root}; start it with: headwater up --dir {data.root}"
-        )
+        leave(exits.NOT_RUNNING, f"nothing runs on {data.root}; {_instead(data)}")
     return up
+
+
+def _instead(data: DataDir) -> str:
+    """What to type where the folder has nothing: mostly `up`; beside a running demo, its folder is what was meant."""
+    if data.root == DEFAULT_DIR and files.read_up(DataDir(DEMO_DIR)) is not None:
+        return f"a demo runs here: add --dir {DEMO_DIR}"
+    return f"start it with: headwater up --dir {data.root}"
 
 
 def workspace_file(data: DataDir, given: str | None) -> Path:
@@ -44,7 +49,5 @@ def log_of(data: DataDir, outline: Outline) -> AbstractAsyncContextManager[Log]:
     from headwater.log.open import open_log
 
     if not data.log.is_dir():
-        leave(
-            exits.NOT_RUNNING, f"there is no data in {data.root}; start with: headwater up --dir {data.root}"
-        )
+        leave(exits.NOT_RUNNING, f"there is no data in {data.root}; {_instead(data)}")
     return open_log(outline.log, data, None)

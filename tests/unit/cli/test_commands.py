@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from headwater.cli.app import app
 from headwater.errors import ConfigError
+from headwater.paths import DEMO_DIR, DataDir
+from headwater.run import files
 from headwater.workspace.load import load
 
 
@@ -197,3 +200,21 @@ def test_a_folder_that_cannot_be_used_is_told_without_a_trace(folder: Path, comm
     assert "Not a directory" in done.stderr
     assert "taken" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["query", "SELECT 1"], ["send", "track", "--write-key", "k"]]
+)
+def test_beside_a_running_demo_its_folder_is_named(folder: Path, command: list[str]) -> None:
+    """Who tried the demo types `headwater status` next; the default folder holds nothing, the demo's does."""
+    del folder  # the working folder
+    assert "headwater up --dir headwater-data" in run(*command).stderr
+    data = DataDir(DEMO_DIR).make()
+    lock = files.acquire(files.up_lock(data), "a demo", files.Holder(os.getpid()))
+    try:
+        files.write_up(data, files.Up(pid=os.getpid(), host="127.0.0.1", port=8080))
+        told = run(*command)
+    finally:
+        lock.release()
+    assert told.exit_code == 3
+    assert "add --dir .demo" in told.stderr
