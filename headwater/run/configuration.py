@@ -18,6 +18,7 @@ from headwater.paths import WORKSPACE_FILE, DataDir
 from headwater.run.files import replace
 from headwater.workspace.load import Loaded, load, loads
 from headwater.workspace.model import Workspace
+from headwater.workspace.tree import parse
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,29 @@ def read(file: Path) -> Loaded:
 
     loaded = load(file, validate_destination, secret_options=secrets_in)
     logs.redact(loaded.secrets)
+    _tables_of_one(loaded)
     return loaded
+
+
+def _tables_of_one(loaded: Loaded) -> None:
+    """Raises ConfigError where two destinations load the same tables: each event would have two rows."""
+    from destinations.clickhouse.config import Config
+
+    usual = Config.model_fields["database"].default
+    tree = parse(loaded.text, str(loaded.file), os.environ, loaded.file.absolute().parent)
+    owners: dict[tuple[str, str], str] = {}
+    for name, found in loaded.workspace.destinations.items():
+        if found.type != "clickhouse":
+            continue
+        url, database = str(found.options.get("url") or ""), str(found.options.get("database", usual))
+        if (owner := owners.setdefault((url.rstrip("/"), database), name)) != name:
+            tree.problem(
+                tree.keys.get(("destinations", name)),
+                f"destinations.{name}: loads the same tables as destinations.{owner} ({url or 'embedded engine'}, "
+                f"database {database!r}); every event would be there twice: give it a database of its own",
+            )
+    if tree.problems:
+        raise ConfigError(tree.problems)
 
 
 def read_or_last_good(file: Path, data: DataDir) -> Loaded:
