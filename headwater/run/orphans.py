@@ -9,6 +9,7 @@ import signal
 import time
 
 from headwater.errors import AlreadyRunning
+from headwater.log.lock import FileLock
 from headwater.paths import DataDir
 from headwater.run import files
 from headwater.run.settings import STAGES, Stage
@@ -17,10 +18,11 @@ logger = logging.getLogger(__name__)
 
 WAIT_S = 8.0  # longer than child.ORPHAN_S, after which an orphan ends itself
 KILL_S = 2.0
+CLOSING_S = 1.0  # a process that ends lets its two locks go one after the other
 
 
 def wait_for_orphans(data: DataDir) -> None:
-    """Return when no stage runs on the folder. Raises AlreadyRunning for a stage that was started by hand."""
+    """Return when no stage runs on the folder. Raises AlreadyRunning for one that is not ours to end."""
     for stage in STAGES:
         path = files.stage_lock(data, stage)
         if not files.is_held(path):
@@ -32,6 +34,24 @@ def wait_for_orphans(data: DataDir) -> None:
                 holder.pid,
             )
         _wait_for(data, stage, holder.pid)
+    for stage in STAGES:
+        _refuse_a_writer(data, stage)
+
+
+def _refuse_a_writer(data: DataDir, stage: Stage) -> None:
+    """Raise AlreadyRunning where a stage writes the log though run/ knows nothing of it: run/ was deleted meanwhile."""
+    lock = FileLock(data.log / f"{stage}.lock", stage)
+    give_up = time.monotonic() + CLOSING_S
+    while True:
+        try:
+            lock.acquire()
+        except AlreadyRunning:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
+        else:
+            lock.release()
+            return
 
 
 def _wait_for(data: DataDir, stage: Stage, pid: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from headwater.errors import AlreadyRunning
+from headwater.log.lock import FileLock
 from headwater.paths import DataDir
 from headwater.run import files
 from headwater.run.files import Holder, Up
@@ -107,3 +108,19 @@ def test_an_orphan_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
         assert other.wait(5) == -9
     finally:
         end(other)
+
+
+def test_a_writer_that_run_knows_nothing_of_refuses_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who deletes run/ while Headwater runs cannot start a second one, whose stages would end again and again."""
+    monkeypatch.setattr("headwater.run.orphans.CLOSING_S", 0.1)
+    data = DataDir(tmp_path).make()
+    writer = FileLock(data.log / "processor.lock", "processor")
+    writer.acquire()
+    try:
+        with pytest.raises(AlreadyRunning, match=f"process {os.getpid()} is the processor of this folder"):
+            wait_for_orphans(data)
+    finally:
+        writer.release()
+    wait_for_orphans(data)
