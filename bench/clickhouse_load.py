@@ -23,16 +23,19 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from destinations.clickhouse import writer
 from destinations.clickhouse.allocation import uncollected
 from destinations.clickhouse.engine import ClickHouse, open_embedded
-from destinations.clickhouse.mapping import Mapper, Place
+from destinations.clickhouse.inserter import SETTINGS
+from destinations.clickhouse.lots import events
 from destinations.clickhouse.migrate import migrate
 from destinations.clickhouse.migrations import DURABLE, Target
+from destinations.clickhouse.portions import Portion, Preparer, lots
 from headwater.clock import SystemClock
+from headwater.log.protocol import Record, TopicPartition
+from headwater.log.topics import PROCESSED
 from headwater.timestamps import iso
 
-EVENTS, BATCH = 40_000, 20_000
+EVENTS, BATCH, RECORD = 40_000, 20_000, 100
 AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
 NAMES = ("Order Completed", "Product Viewed", "Signed In", "Trial Started", "Feature Used")
 T0 = 1_780_000_000_000
@@ -85,19 +88,19 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
 
 
 def load(engine: ClickHouse, lines: Sequence[bytes], *, columnar: bool) -> None:
-    """As the loader does it, without the log."""
-    mapper, now = (
-        Mapper(),
-        SystemClock().now_ms(),
-    )  # another time each round: the engine knows identical blocks
+    """As the loader does it, from the log's records to the engine."""
+    table = events(columnar=columnar)
+    preparer = Preparer(table, lambda _: None, filtered=False)
+    now = SystemClock().now_ms()  # another time each round: the engine knows identical blocks
     for start in range(0, len(lines), BATCH):
-        batch = lines[start : start + BATCH]
+        portion = Portion(TopicPartition(PROCESSED, 0), start, start + BATCH)
+        for at in range(start, start + BATCH, RECORD):
+            portion.records.append(Record(b"\n".join(lines[at : at + RECORD]), events=RECORD, offset=at))
         with uncollected():
-            rows = [mapper.row(line, Place(0, start + n, 0), now) for n, line in enumerate(batch)]
-        for payload in writer.encode(rows) if columnar else [writer.text(rows)]:
-            engine.insert_block(
-                "headwater.events", writer.EVENT_COLUMNS, payload.data, payload.format, writer.TEXT_SETTINGS
-            )
+            prepared = preparer.prepare(portion, now)
+        for one in lots([prepared], table):
+            for sent in one.inserts():
+                engine.insert_block("headwater.events", table.columns, sent.data, sent.format, SETTINGS)
 
 
 def arrow(lines: Sequence[bytes]) -> list[bytes]:

@@ -160,8 +160,11 @@ def latency(running: Running, rate: float) -> dict[str, Any]:
 
 
 def idle(running: Running, seconds: float = 15) -> dict[str, Any]:
-    """CPU of each process while nothing happens, as a percentage of one core; merges of what came before are over."""
-    time.sleep(20)
+    """CPU of each process while nothing happens, as a percentage of one core.
+
+    What came before is over then: merges have ended, and the processor has written its state down (30 s later).
+    """
+    time.sleep(35)
     processes = {**stages(running), "supervisor": running.family()[0]}
     before = cpu(processes)
     time.sleep(seconds)
