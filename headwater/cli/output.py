@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+WIDE = 240  # columns of what is no terminal: a table in a file or a pipe loses no words
+
+
 def complain(message: str) -> None:
     """A sentence on stderr."""
     print(f"headwater: {message}", file=sys.stderr)
@@ -45,10 +48,11 @@ def emit_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """Output for people: colours on a terminal only; text is never read as markup."""
+    """Output for people: colours on a terminal only, nothing cut for a pipe; text is never read as markup."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, emoji=False)
+    width = None if sys.stdout.isatty() else WIDE
+    return Console(markup=False, highlight=False, emoji=False, width=width)
 
 
 def progress() -> Progress:

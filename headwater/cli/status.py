@@ -49,17 +49,21 @@ def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
     from headwater.cli.reach import log_of, outline_of
     from headwater.run.disk import usage
     from headwater.run.funnel import funnel
+    from headwater.run.holdups import holdups
 
     outline = outline_of(data, workspace)
 
-    async def read() -> Funnel:
+    async def read() -> tuple[Funnel, dict[str, str]]:
         async with log_of(data, outline) as log:
-            return await funnel(log, outline.destinations, SystemClock().now_ms())
+            return await funnel(log, outline.destinations, SystemClock().now_ms()), await holdups(data)
+
+    flow, held_back = asyncio.run(read())
 
     return {
         "dir": str(data.root),
         "running": files.read_up(data),
-        "funnel": asyncio.run(read()),
+        "funnel": flow,
+        "held_back": held_back,
         "disk": usage(data),
     }
 
@@ -90,6 +94,7 @@ def _page(facts: dict[str, Any]) -> Group:
         Text(f"{facts['dir']}: {head}"),
         _stages(funnel),
         _deliveries(funnel),
+        *(Text(f"{name} is {why}") for name, why in facts["held_back"].items()),
         Text(f"disk: {disk}"),
         Text(sums),
     )
@@ -130,7 +135,7 @@ def _table(*columns: str) -> Any:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,12 +32,13 @@ def trace(
     What the log no longer holds is looked up in the running, embedded ClickHouse.
     """
     from headwater.cli.reach import log_of, outline_of
+    from headwater.run.holdups import holdups
     from headwater.run.journey import journey
 
     data = DataDir(dir_)
     outline = outline_of(data, workspace)
 
-    async def search() -> Journey:
+    async def search() -> tuple[Journey, dict[str, str]]:
         async with log_of(data, outline) as log:
             with progress() as bar:
                 task = bar.add_task("searching")
@@ -44,15 +46,15 @@ def trace(
                 def show(topic: str, done: int, total: int) -> None:
                     bar.update(task, description=topic, completed=done, total=total)
 
-                return await journey(log, message_id, list(outline.destinations), show)
+                return await journey(log, message_id, list(outline.destinations), show), await holdups(data)
 
-    found = asyncio.run(search())
+    found, held_back = asyncio.run(search())
     if not found.stops:
         found = _recalled(data, outline, found)
     if json_:
         emit_json(found)
     else:
-        for line in lines(found):
+        for line in lines(found, held_back):
             print(line)
     if not found.stops:
         leave(exits.FAILED, "" if json_ else _unknown(data, message_id))
@@ -75,13 +77,13 @@ def _unknown(data: DataDir, message_id: str) -> str:
     return f"the log holds no event {message_id!r} (any more){asked}"
 
 
-def lines(found: Journey) -> list[str]:
-    """The journey for people, a line for each step."""
+def lines(found: Journey, held_back: Mapping[str, str]) -> list[str]:
+    """The journey for people, a line for each step; `held_back` says why a destination lets its events wait."""
     text = [_line(stop) for stop in found.stops]
     if found.unprocessed:
         text.append(f"{'in flight':<10} accepted and not yet processed: {found.unprocessed}")
     for destination in found.destinations:
-        text += _delivery(destination)
+        text += _delivery(destination, held_back.get(destination.destination, ""))
     if any(stop.kept_in for stop in found.stops):
         text.append(
             "the log no longer holds it; this is what ClickHouse remembers, other destinations are not known"
@@ -97,9 +99,10 @@ def _line(stop: Stop) -> str:
     return f"{stop.stage:<10} {stop.at}  {what} from source {stop.source}"
 
 
-def _delivery(journey: DestinationJourney) -> list[str]:
+def _delivery(journey: DestinationJourney, held_back: str) -> list[str]:
     reason = f": {journey.reason}" if journey.reason else ""
-    text = [f"{journey.destination:<10} {journey.state}{reason}"]
+    waits = f" (the destination is {held_back})" if journey.state == "waiting" and held_back else ""
+    text = [f"{journey.destination:<10} {journey.state}{reason}{waits}"]
     for attempt in journey.attempts:
         answer = f", answered {attempt.status}" if attempt.status else ""
         body = f" {attempt.response!r}" if attempt.response else ""

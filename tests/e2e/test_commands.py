@@ -38,6 +38,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     thread.start()
     hook = (
         f'  hook: {{type: webhook, url: "http://127.0.0.1:{server.server_port}/in", allow_private: true}}\n'
+        f'  shut: {{type: webhook, url: "http://127.0.0.1:{server.server_port}/in"}}\n'  # private, and not allowed
     )
     running = Running(tmp_path_factory.mktemp("commands"), WORKSPACE + hook)
     try:
@@ -89,6 +90,21 @@ def test_a_trace_tells_the_whole_journey(pipeline: Running) -> None:
     assert told["stops"][3]["processor"] == "dedupe"
     assert told["destinations"]["warehouse"]["state"] == "delivered"
     assert told["destinations"]["hook"]["attempts"][0]["status"] == 400
+
+
+def test_a_destination_that_holds_events_back_says_why(pipeline: Running) -> None:
+    """`status` and `trace` tell the reason beside the counts; a pipe cuts no word of the table."""
+    reason = "which is not public; set allow_private: true if that is meant"
+    shown = eventually(
+        lambda: text if reason in (text := pipeline.run("status").stdout) else "",
+        what="the paused destination",
+    )
+    assert "shut is paused: url: 127.0.0.1 leads to 127.0.0.1" in shown
+    assert "delivered" in shown
+    assert "…" not in shown
+    journey = pipeline.run("trace", "m-1").stdout
+    line = next(line for line in journey.splitlines() if line.startswith("shut"))
+    assert line.startswith("shut       waiting (the destination is paused: url: ")
 
 
 def test_a_trace_of_an_unknown_id_fails(pipeline: Running) -> None:
