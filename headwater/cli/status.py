@@ -106,7 +106,7 @@ def _stages(funnel: Funnel) -> Any:
     table.add_row("  processed", _number(funnel.processed), "")
     for reason, number in sorted(funnel.dropped.items()):
         table.add_row(f"  dropped: {reason}", _number(number), "")
-    behind = f"oldest waits {funnel.lag_seconds:.1f} s" if funnel.in_flight else ""
+    behind = f"oldest waits {_time(funnel.lag_seconds)}" if funnel.in_flight else ""
     table.add_row("  in flight", _number(funnel.in_flight), behind)
     return table
 
@@ -127,7 +127,7 @@ def _cells(flow: DestinationFlow) -> list[str]:
         flow.dead,
         flow.discarded,
     )
-    lag = _number(flow.lag) + (f" ({flow.lag_seconds:.1f} s)" if flow.lag else "")
+    lag = _number(flow.lag) + (f" ({_time(flow.lag_seconds)})" if flow.lag else "")
     return [*map(_number, numbers), lag]
 
 
@@ -143,6 +143,16 @@ def _table(*columns: str) -> Any:
 
 def _number(number: int) -> str:
     return f"{number:,}"
+
+
+def _time(seconds: float) -> str:
+    """Short enough for a column: 7.5 s, 17 min, 5 h, 3 d."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    for unit, length, most in (("min", 60, 120), ("h", 3600, 48)):
+        if seconds / length < most:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
 
 
 def _size(size: float) -> str:
