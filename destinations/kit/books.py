@@ -46,6 +46,7 @@ class Books:
     def __init__(self, name: str, totals: Totals) -> None:
         self.name, self.totals = name, totals
         self._turn = asyncio.Lock()
+        self._under_way: set[asyncio.Future[None]] = set()
         self.deciding = asyncio.Lock()  # held from reading the open dead letters until they are settled
 
     @classmethod
@@ -72,7 +73,24 @@ class Books:
 
         A log that cannot write now is asked again after each pause of `patience` (the events were delivered: giving up
         means delivering them twice). Raises LogUnavailable after the last one, Fenced at once.
+
+        A caller that is cancelled leaves at once, but what the log has been asked to write may still be written: the
+        transaction is finished here, and whoever counts next waits for it.
         """
+        work = asyncio.ensure_future(self._commit(owner, tp, position, entries, change, patience))
+        self._under_way.add(work)
+        work.add_done_callback(self._under_way.discard)
+        await asyncio.shield(work)
+
+    async def _commit(
+        self,
+        owner: Owner,
+        tp: TopicPartition,
+        position: Position,
+        entries: Sequence[Entry],
+        change: Totals,
+        patience: Sequence[float],
+    ) -> None:
         async with self._turn:
             totals = self.totals.plus(change)
             assert totals.balances(), f"destination {self.name}: the counts do not add up: {totals}"

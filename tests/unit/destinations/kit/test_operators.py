@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from destinations.kit import control, dlq
-from destinations.kit.books import Books
+from destinations.kit.books import Books, all_totals
 from destinations.kit.inspect import deliveries_of
+from destinations.kit.records import Totals
 from headwater.clock import SystemClock
 from headwater.log.open import open_log
-from headwater.log.protocol import Batch, Entry, TopicPartition
+from headwater.log.protocol import Batch, Entry, Position, TopicPartition
+from headwater.log.sqlite import SqliteLog
+from headwater.log.topics import PROCESSED
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
+from headwater.workspace.model import LogSettings
 from tests.support.delivering import NAME, Rig, event, publish, workspace
 from tests.support.receiver import Answer, Receiver
 
@@ -219,3 +224,32 @@ async def test_a_letter_that_comes_while_others_are_settled_stays_open(
     resolution = await dlq.discard(rig.log, books, rig.clock)
     assert len(resolution.done) == 3
     assert len(await dlq.open_letters(rig.log, NAME)) == 1
+
+
+async def test_a_cancelled_commit_that_was_written_all_the_same_is_counted(tmp_path: Path) -> None:
+    """A delivery is stopped while the disk is slow: what reaches the disk later is not forgotten by the next count."""
+    data, tp, free = DataDir(tmp_path).make(), TopicPartition(PROCESSED, 0), threading.Event()
+    begun = threading.Event()
+    one = Totals(destination=NAME, read=1, delivered=1)
+    async with open_log(LogSettings(), data, "destinations") as log:
+        assert isinstance(log, SqliteLog)
+        owner, books = await log.claim(f"destination.{NAME}", tp), await Books.load(log, NAME)
+        committer = log._committer("destinations")
+
+        def wait(_: object) -> None:
+            begun.set()
+            free.wait(10)
+
+        slow = asyncio.create_task(committer.do(wait))
+        await asyncio.to_thread(begun.wait, 5)
+        first = asyncio.create_task(books.commit(owner, tp, Position(1), [], one))
+        async with asyncio.timeout(5):
+            while not committer._queue.jobs:
+                await asyncio.sleep(0.001)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        second = asyncio.create_task(books.commit(owner, tp, Position(2), [], one))
+        await asyncio.sleep(0)
+        free.set()
+        await asyncio.gather(slow, second)
+        assert (await all_totals(log))[NAME].read == 2
