@@ -229,7 +229,9 @@ def _index(portion: Portion, place: Place) -> int:
 
 def change(prepared: Prepared, name: str) -> Totals:
     """What the portion adds to the destination's counts."""
-    totals = Totals(destination=name, read=len(prepared.states))
+    # a letter of a side topic stands for no event, yet it is listed, retried and discarded like one
+    apart = 0 if prepared.states else len(prepared.dead)
+    totals = Totals(destination=name, read=len(prepared.states) + apart, dead=apart)
     for state, count in Counter(prepared.states).items():
         if state == DELIVERED:
             totals.delivered = count

@@ -20,6 +20,7 @@ from destinations.kit.send import Sender
 from destinations.kit.settle import Settled, Terms, settle
 from destinations.kit.source import ProcessedSource, Source, TierSource
 from headwater.clock import Clock
+from headwater.errors import LogError
 from headwater.log.protocol import Log, Owner, TopicPartition
 from headwater.log.topics import DESTINATION_GROUP_PREFIX, PROCESSED, RETRY_PREFIX
 from headwater.metrics import (
@@ -143,8 +144,14 @@ class Delivery:
 
     async def _observe(self) -> None:
         while True:
-            lags = await self._log.lag(self.group, [PROCESSED])
-            DESTINATION_LAG.labels(self.name).set(sum(lag.events for lag in lags))
+            try:
+                lags = await self._log.lag(self.group, [PROCESSED])
+            except (
+                LogError
+            ) as error:  # the lanes tell the world; the gauge must not stand still for ever after
+                logger.warning("destination %s: its lag cannot be measured: %s", self.name, error)
+            else:
+                DESTINATION_LAG.labels(self.name).set(sum(lag.events for lag in lags))
             await asyncio.sleep(OBSERVE_S)
 
     def status(self) -> dict[str, Any]:

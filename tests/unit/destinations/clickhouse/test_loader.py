@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -13,9 +14,11 @@ from msgspec import Raw
 from prometheus_client import REGISTRY
 
 from destinations.clickhouse.engine import ClickHouse, Client, EngineError
-from destinations.kit.books import all_totals
+from destinations.kit import dlq
+from destinations.kit.books import Books, all_totals
 from destinations.kit.records import Dead, decode_dead
 from headwater import profile
+from headwater.clock import SystemClock
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Position, TopicPartition
@@ -452,3 +455,16 @@ async def test_tables_that_vanished_are_loud(clean: ClickHouse, caplog: pytest.L
             await until(lambda: "somebody dropped it" in caplog.text)
     finally:
         clean.command("DROP DATABASE anew")
+
+
+async def test_a_dead_letter_of_a_side_topic_is_counted_like_any_other(clean: ClickHouse) -> None:
+    """What is listed as dead is in the counts, so that discarding it brings them to zero, not below."""
+    log = MemoryLog()
+    await log.append([entry(b"no json", topic=topics.DROPPED)])
+    async with loading(clean, log):
+        async with asyncio.timeout(20):
+            while not (await dlq.open_letters(log, "warehouse")):
+                await log.wait([topics.DESTINATION_TOTALS], 0.05)
+        await dlq.discard(log, await Books.load(log, "warehouse"), SystemClock())
+    totals = (await all_totals(log))["warehouse"]
+    assert (totals.dead, totals.discarded, totals.balances()) == (0, 1, True)
