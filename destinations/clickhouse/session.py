@@ -223,7 +223,8 @@ class Session:
             position = await owner.position()
             bounds = await loader.log.bounds(tp)
             begin = position.offset if position else bounds.begin
-            if position is not None and position.metadata:
+            # an intent beyond the end is of a log that is gone: reading on tells so
+            if position is not None and position.metadata and position.offset <= bounds.end:
                 begin = await self._repair(owner, tp, position, bounds.begin)
             if tp not in self._fresh:
                 continue  # taken away meanwhile
@@ -249,6 +250,9 @@ class Session:
             if batch.next_offset <= at:
                 break
             at = batch.next_offset
+        portion.end = end = min(
+            end, at
+        )  # not beyond what is there: a replaced log may be shorter than the intent
         logger.info("destination %s: verifying %s[%d] from %d to %d", loader.name, *tp, begin, end)
         prepared = await loader.work(partial(loader.prepare, [portion]))
         await loader.work(partial(loader.insert, prepared, repair=True))

@@ -422,18 +422,31 @@ async def test_retention_that_overtook_the_loader_is_loud_and_not_the_end(
 TIME_TEXT = "2024-01-01T00:00:00.000Z"
 
 
+@pytest.mark.parametrize("note", ["", '{"to":120}'], ids=["settled", "intended"])
 async def test_a_log_shorter_than_what_was_loaded_is_loud_and_loads_nothing_twice(
-    clean: ClickHouse, caplog: pytest.LogCaptureFixture
+    clean: ClickHouse, caplog: pytest.LogCaptureFixture, note: str
 ) -> None:
     """An older copy of the log was put in its place: what it holds was loaded before, what comes now is loaded."""
     log = MemoryLog()
     await log.append([entry(event("before"))])
-    await log.store(GROUP, {PROCESSED: Position(100)})
+    await log.store(GROUP, {PROCESSED: Position(100, note)})
     async with loading(clean, log):
         await until(lambda: "replaced by an older copy" in caplog.text)
         await log.append([entry(event("now"))])
         await until(lambda: bool(base_rows(clean)))
     assert base_rows(clean) == ["now"]
+
+
+async def test_a_repair_goes_no_farther_than_the_log(clean: ClickHouse) -> None:
+    """An intent that reaches beyond a replaced log passes over nothing that is written there later."""
+    log = MemoryLog()
+    await log.append([entry(event("there"))])
+    await log.store(GROUP, {PROCESSED: Position(0, '{"to":50}')})
+    async with loading(clean, log):
+        await loaded(log)
+        assert await log.committed(GROUP, PROCESSED) == Position(1)
+        await log.append([entry(event("later"))])
+        await until(lambda: base_rows(clean) == ["later", "there"])
 
 
 async def test_tables_that_vanished_are_loud(clean: ClickHouse, caplog: pytest.LogCaptureFixture) -> None:
