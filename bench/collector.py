@@ -262,9 +262,9 @@ def measure(process: psutil.Process, port: int, load: str, seconds: float) -> di
 
 
 def bench(seconds: float = 2.5, rounds: int = 3) -> dict[str, Any]:
-    """All turns; medians and spread of each load and target, and the ratios of DESIGN's table."""
+    """All turns; medians and spread of each load and target, and the ratios of docs/performance.md."""
     turns: dict[tuple[str, str], list[dict[str, float]]] = {}
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
         servers = {target: start(target, Path(folder)) for target in TARGETS}
         try:
             for load in LOADS:
