@@ -27,7 +27,7 @@ class Unreachable(HeadwaterError):
     """The collector does not answer."""
 
 
-class Dropped(Unreachable):
+class ConnectionLost(Unreachable):
     """The connection ended before the answer: whether the events were taken is unknown."""
 
 
@@ -79,7 +79,7 @@ def deliver(url: str, write_key: str, events: Sequence[dict[str, Any]]) -> list[
     for attempt in range(1, ATTEMPTS + 1):
         try:
             status, pause, answer = _post(url, body)
-        except Dropped:
+        except ConnectionLost:
             if attempt == ATTEMPTS:
                 raise
             time.sleep(DROPPED_PAUSE_S)
@@ -105,7 +105,7 @@ def _post(url: str, body: bytes) -> tuple[int, float, dict[str, Any]]:
         answer = connection.getresponse()
         return answer.status, _seconds(answer.getheader("retry-after")), _object(answer.read())
     except (ConnectionResetError, BrokenPipeError, HTTPException) as error:
-        raise Dropped(f"the collector at {url} does not answer: {error}") from None
+        raise ConnectionLost(f"the collector at {url} does not answer: {error}") from None
     except OSError as error:
         raise Unreachable(f"the collector at {url} does not answer: {error}") from None
     finally:
