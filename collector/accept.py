@@ -133,13 +133,17 @@ def _object(raw: Raw | None) -> Raw | None:
     return raw if raw is not None and codec.is_object(raw) and raw != b"{}" else None
 
 
-def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> Outcome:
-    """Judge every event of a request. `new_id(now_ms)` makes message ids for events without one."""
+def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str], *, headers: bool = False) -> Outcome:
+    """Judge every event of a request.
+
+    `new_id(now_ms)` makes message ids for events without one; `headers` writes one for each event, also where it could
+    stand bare.
+    """
     judge = _Judge(envelope, call, new_id)
     outcome = judge.outcome
-    usual = judge.usual
+    usual, shallow = judge.usual and not headers, not envelope.deep
     for index, raw in enumerate(envelope.items[: limits.BATCH_EVENTS]):
-        if usual and take(raw, outcome):
+        if usual and (shallow or nesting.brackets(bytes(raw)) <= limits.JSON_DEPTH) and take(raw, outcome):
             continue
         if (rejected := judge(index, raw)) is not None:
             outcome.rejected.append(rejected)
@@ -176,7 +180,7 @@ class _Judge:
             plain=envelope.plain,
         )
         # The short way for a batch's usual events, where this request allows it.
-        self.usual = call.type is None and not envelope.deep and self._sent is not None
+        self.usual = call.type is None and self._sent is not None
         self.outcome = Outcome(self._shared(received) if self.usual else b"", [], [], [], [], [])
 
     def _shared(self, received: str) -> bytes:

@@ -13,14 +13,16 @@ an event are read from its body; the collector has seen to it that they are ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import Raw, Struct
 
 from headwater import event, timestamps
 from headwater.event import Accepted, Channel, OptionalRaw
-from headwater.stamp import sent_of_all, stamp
+from headwater.stamp import Sent, sent_of_all, stamp
+
+Times = tuple[str, str, list[str] | None]  # an event's and its original time in ISO-8601; flags
 
 
 class Shared(Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
@@ -36,8 +38,61 @@ class Shared(Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False)
     batch_integrations: OptionalRaw = None
 
 
+class Bare(Struct, frozen=True, gc=False):
+    """An event that brings no header of its own: its body, what it shares, and how its time is moved."""
+
+    shared: Shared
+    received_ms: int
+    sent: Sent | None
+    body: bytes
+
+    @property
+    def source_id(self) -> str:
+        """As in `Accepted`."""
+        return self.shared.source_id
+
+    def times(self, timestamp: str | None, original: str | None) -> Times:
+        """When it happened, by the body's `timestamp` and `originalTimestamp`."""
+        if timestamp is not None and (sent := self.sent) is not None:
+            time = timestamps.shifted(timestamp, sent.skew_ms, sent.latest_ms)
+            if time is not None:
+                return time, timestamp, None
+        shared = self.shared
+        found = stamp(
+            self.received_ms,
+            shared.channel,
+            timestamp=timestamp,
+            original=original,
+            envelope_sent=shared.sent_at,
+        )
+        return timestamps.iso(found.timestamp), timestamps.iso(found.original), found.flags
+
+    def whole(self) -> Accepted:
+        """The same event with a header. Raises msgspec.DecodeError for a body the collector would not have taken."""
+        ids, shared = _ids(self.body), self.shared
+        timestamp, original, flags = self.times(ids.timestamp, ids.original_timestamp)
+        return Accepted(
+            source_id=shared.source_id,
+            channel=shared.channel,
+            type=ids.type,
+            message_id=ids.message_id,
+            received_at=shared.received_at,
+            timestamp=timestamp,
+            original_timestamp=original,
+            sent_at=shared.sent_at,
+            anonymous_id=ids.anonymous_id or None,
+            user_id=ids.user_id or None,
+            ip=shared.ip,
+            user_agent=shared.user_agent,
+            flags=flags,
+            batch_context=shared.batch_context,
+            batch_integrations=shared.batch_integrations,
+            body=Raw(self.body),
+        )
+
+
 class Unreadable(Struct, frozen=True):
-    """Lines that hold no event, and why; nothing the collector writes comes to this."""
+    """A text that holds no event, and why; nothing the collector writes comes to this."""
 
     text: bytes
     detail: str
@@ -75,73 +130,35 @@ def encode_shared(shared: Shared) -> bytes:
     return _encode(shared)
 
 
-def read(value: bytes | None) -> Iterator[Accepted | Unreadable]:
+def read(value: bytes | None) -> Iterator[Accepted | Bare | Unreadable]:
     """The events of a record, in their order."""
     lines = value.split(b"\n") if value else []
     at = 0
     while at < len(lines):
         line, at = lines[at], at + 1
-        if not line.startswith(_HEADING):
-            yield _alone(line)
-            continue
         try:
+            if not line.startswith(_HEADING):
+                yield event.decode_accepted(line)
+                continue
             found = _heading(line)
         except (msgspec.DecodeError, RecursionError) as error:
             yield Unreadable(line, str(error))
             continue
-        yield from _bodies(line, found.shared, lines[at : at + found.bodies])
-        at += found.bodies
+        shared, end = found.shared, at + found.bodies
+        received = timestamps.parse(shared.received_at) or 0
+        sent = sent_of_all(shared.sent_at, received)
+        for body in lines[at:end]:
+            yield Bare(shared, received, sent, body)
+        at = end
 
 
-def _alone(line: bytes) -> Accepted | Unreadable:
-    try:
-        return event.decode_accepted(line)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return Unreadable(line, str(error))
-
-
-def _bodies(line: bytes, shared: Shared, bodies: Sequence[bytes]) -> Iterator[Accepted | Unreadable]:
-    received = timestamps.parse(shared.received_at) or 0
-    sent = sent_of_all(shared.sent_at, received)
-    for body in bodies:
-        try:
-            ids = _ids(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            yield Unreadable(line + b"\n" + body, str(error))
+def read_whole(value: bytes | None) -> Iterator[Accepted | Unreadable]:
+    """As `read`, each event with a header: for those who read few."""
+    for one in read(value):
+        if type(one) is not Bare:
+            yield one  # type: ignore[misc]
             continue
-        original, flags = ids.timestamp, None
-        time = None
-        if sent is not None and original is not None:
-            time = timestamps.shifted(original, sent.skew_ms, sent.latest_ms)
-        if time is None:
-            time, original, flags = _unusual_times(shared, ids, received)
-        yield Accepted(
-            source_id=shared.source_id,
-            channel=shared.channel,
-            type=ids.type,
-            message_id=ids.message_id,
-            received_at=shared.received_at,
-            timestamp=time,
-            original_timestamp=original,
-            sent_at=shared.sent_at,
-            anonymous_id=ids.anonymous_id or None,
-            user_id=ids.user_id or None,
-            ip=shared.ip,
-            user_agent=shared.user_agent,
-            flags=flags,
-            batch_context=shared.batch_context,
-            batch_integrations=shared.batch_integrations,
-            body=Raw(body),
-        )
-
-
-def _unusual_times(shared: Shared, ids: _Ids, received: int) -> tuple[str, str, list[str] | None]:
-    """An event's time, its original time and flags."""
-    found = stamp(
-        received,
-        shared.channel,
-        timestamp=ids.timestamp,
-        original=ids.original_timestamp,
-        envelope_sent=shared.sent_at,
-    )
-    return timestamps.iso(found.timestamp), timestamps.iso(found.original), found.flags
+        try:
+            yield one.whole()
+        except (msgspec.DecodeError, RecursionError) as error:
+            yield Unreadable(one.body, str(error))

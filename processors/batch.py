@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from headwater import accepted, codec, event
+from headwater.accepted import Bare, Unreadable
 from headwater.event import Accepted, Drop, DroppedLine
 from headwater.log.protocol import Record
 from processors import chain
@@ -52,21 +53,15 @@ class Output:
         self.dropped.append(_encode_dropped(line))
         self.counts.dropped[source, drop.reason] += 1
 
-    def fail(self, one: Accepted, processor: str, error: Exception) -> None:
+    def fail(self, one: Accepted | Bare, processor: str, error: Exception) -> None:
         """Keep an event on which we failed, as it was accepted: what it looked like meanwhile is half a truth."""
         self.faults[_sentence(processor, error)] += 1
-        self.drop(
-            one.source_id, processor, Drop(PROCESSOR_ERROR, type(error).__name__), event.encode_accepted(one)
-        )
+        self.drop(one.source_id, processor, Drop(PROCESSOR_ERROR, type(error).__name__), _kept(one))
 
     def undecodable(self, text: bytes, detail: str) -> None:
         """Keep a text that is no accepted event."""
         self.faults[f"an accepted record holds a line that is no event, reason {UNDECODABLE}"] += 1
-        try:
-            kept = codec.dumps({"raw": text.decode()})
-        except UnicodeDecodeError:
-            kept = codec.dumps({"rawBase64": base64.b64encode(text).decode()})
-        self.drop(UNKNOWN_SOURCE, "decode", Drop(UNDECODABLE, detail), kept)
+        self.drop(UNKNOWN_SOURCE, "decode", Drop(UNDECODABLE, detail), _as_json(text))
 
 
 def work(records: Iterable[Record], steps: Chain, dropped_at: str) -> Output:
@@ -75,35 +70,35 @@ def work(records: Iterable[Record], steps: Chain, dropped_at: str) -> Output:
     for record in records:
         for one in accepted.read(record.value):
             output.counts.accepted += 1
-            if type(one) is Accepted:
-                _one(output, steps, one)
+            if isinstance(one, Unreadable):
+                output.undecodable(one.text, one.detail)
             else:
-                output.undecodable(one.text, one.detail)  # type: ignore[union-attr]
+                _one(output, steps, one)
     return output
 
 
-def _one(output: Output, steps: Chain, one: Accepted) -> None:
+def _one(output: Output, steps: Chain, one: Accepted | Bare) -> None:
     try:
         taken = steps.normalize(one)
     except Exception as error:  # noqa: BLE001 - whatever normalize raises, the events behind it go on
         output.fail(one, "normalize", error)
         return
-    if type(taken) is Drop:
-        output.drop(one.source_id, "normalize", taken, event.encode_accepted(one))
+    if isinstance(taken, Drop):
+        output.drop(one.source_id, "normalize", taken, _kept(one))
         return
-    result = chain.run(steps.steps, taken)  # type: ignore[arg-type]
-    if type(result) is Dropped:
+    result = chain.run(steps.steps, taken)
+    if isinstance(result, Dropped):
         _dropped(output, one, result)
         return
     try:
-        output.processed.append(event.encode(result))  # type: ignore[arg-type]
+        output.processed.append(event.encode(result))
     except _CANNOT_ENCODE as error:
         output.fail(one, "encode", error)
     else:
-        output.counts.processed[one.source_id, one.type] += 1
+        output.counts.processed[one.source_id, result.type] += 1
 
 
-def _dropped(output: Output, one: Accepted, result: Dropped) -> None:
+def _dropped(output: Output, one: Accepted | Bare, result: Dropped) -> None:
     if result.error is not None:
         output.fail(one, result.processor, result.error)
         return
@@ -113,6 +108,24 @@ def _dropped(output: Output, one: Accepted, result: Dropped) -> None:
         output.fail(one, "encode", error)
     else:
         output.drop(one.source_id, result.processor, result.drop, kept)
+
+
+def _kept(one: Accepted | Bare) -> bytes:
+    """The event as it was accepted, with its header."""
+    if isinstance(one, Accepted):
+        return event.encode_accepted(one)
+    try:
+        return event.encode_accepted(one.whole())
+    except (msgspec.DecodeError, RecursionError):
+        return _as_json(one.body)
+
+
+def _as_json(text: bytes) -> bytes:
+    """Any text as a JSON object."""
+    try:
+        return codec.dumps({"raw": text.decode()})
+    except UnicodeDecodeError:
+        return codec.dumps({"rawBase64": base64.b64encode(text).decode()})
 
 
 def _sentence(processor: str, error: Exception) -> str:

@@ -90,7 +90,7 @@ Found = tuple[str, Stop] | None
 
 
 def _accepted(record: Record, partition: int) -> Iterator[Found]:
-    for one in accepted.read(record.value):
+    for one in accepted.read_whole(record.value):
         yield None if isinstance(one, Unreadable) else _accepted_one(one, partition, record.offset)
 
 

@@ -58,7 +58,7 @@ def objects(topic: str, key: bytes | None, value: bytes | None) -> list[dict[str
         content = codec.read(value) if value else None
         return [{"key": (key or b"").decode("utf-8", "replace"), "value": content}]
     if topic == topics.ACCEPTED:
-        return [_accepted(one) for one in accepted.read(value)]
+        return [_accepted(one) for one in accepted.read_whole(value)]
     return [codec.read(line) for line in events.lines(value)]
 
 

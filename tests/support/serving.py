@@ -117,7 +117,7 @@ class Served:
         for number in range(self.log.partitions(topics.ACCEPTED)):
             batch = await self.log.read(TopicPartition(topics.ACCEPTED, number), 0, max_bytes=1 << 30)
             for record in batch.records:
-                some = list(accepted.read(record.value))
+                some = list(accepted.read_whole(record.value))
                 assert len(some) == record.events
                 found.extend(one for one in some if isinstance(one, event.Accepted))
         return found

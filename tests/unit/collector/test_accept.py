@@ -67,7 +67,7 @@ class Read(NamedTuple):
 
 def events_of(found: Outcome) -> list[event.Accepted]:
     """The events of an outcome, read back from its record."""
-    read = list(recorded.read(found.record())) if found.keys else []
+    read = list(recorded.read_whole(found.record())) if found.keys else []
     assert all(isinstance(one, event.Accepted) for one in read), read
     return [one for one in read if isinstance(one, event.Accepted)]
 
@@ -81,7 +81,7 @@ def run(body: bytes | object, kind: str | None = None, **changes: Any) -> Read |
     call = Call("src", "server", kind, NOW, False, "192.0.2.1", "agent")._replace(**changes)
     found = accepting.accept(envelope, call, lambda _: "generated")
     # The short way for usual events gives what the long one gives.
-    long = accepting.accept(envelope._replace(deep=True), call, lambda _: "generated")
+    long = accepting.accept(envelope, call, lambda _: "generated", headers=True)
     assert (long.types, long.keys, long.rejected) == (found.types, found.keys, found.rejected)
     accepted = events_of(found)
     assert events_of(long) == accepted
