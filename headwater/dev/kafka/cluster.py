@@ -10,8 +10,7 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +18,7 @@ from typing import Self
 import msgspec
 
 from headwater.dev.kafka import jars, layout, process, record
+from headwater.dev.kafka.folder import STOP_S, alone
 from headwater.dev.kafka.layout import Node, Security
 from headwater.dev.kafka.ports import free_ports, is_free
 from headwater.dev.kafka.ready import wait_ready
@@ -27,7 +27,6 @@ from headwater.run import files
 from headwater.run.ports import PortUnavailable
 
 START_S = 120.0  # 4 s on an idle machine, 10 s for three; ten times that on a busy one
-STOP_S = 15.0
 SIZES = (1, 3)
 _JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
@@ -106,10 +105,11 @@ class Cluster:
         """
         java, libs = jars.java(), jars.libs()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with alone(self.folder):
             made = self._made()
             for node in self.nodes:
                 _refuse_used_ports(node)
+            record.write(self.folder, made)
             self._format(java, libs, made.cluster_id)
             try:
                 for node in self.nodes:
@@ -143,30 +143,18 @@ class Cluster:
         process.end([broker.process for broker in self._running.values()], seconds)
         self._running.clear()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One start at a time on a folder."""
-        lock = files.acquire(
-            self.folder / "start.lock", f"a start of Kafka in {self.folder}", files.Holder(0)
-        )
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _read(self) -> record.Record:
         made = record.read(self.folder)
         assert made is not None, "started before"
         return made
 
     def _made(self) -> record.Record:
-        """The cluster of this folder, made now where there is none. Raises where it runs or is of another size."""
+        """The cluster of this folder, a new one where there is none. Raises where it runs or is of another size."""
         size = len(self._ports)
         found = record.read(self.folder)
         if found is None:
             token = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             found = record.Record(token, size)
-            record.write(self.folder, found)
         if alive := found.alive:
             pids = ", ".join(str(broker.process.pid) for broker in alive)
             raise AlreadyRunning(

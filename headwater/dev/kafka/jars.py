@@ -51,6 +51,11 @@ def home() -> Path:
     return Path(cache).expanduser().absolute() / "headwater" / f"kafka-{version()}"
 
 
+def installed() -> bool:
+    """Whether the jars are there, so that a start fetches nothing."""
+    return _installed(home())
+
+
 def libs() -> Path:
     """The folder of the jars, fetched now where they are missing. Raises KafkaNotInstalled."""
     place = home()

@@ -7,13 +7,17 @@ broker leave replication alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headwater.errors import ConfigError, Problem
+
 HOST = "127.0.0.1"
 SECURE = ("SASL_SSL", "SSL", "SASL_PLAINTEXT")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+_WORD = re.compile(r"[A-Za-z0-9._~!@#%+/:-]+")  # needs no quoting in JAAS, nor for the storage tool
 _PACKAGE = "org.apache.kafka.common.security"
 
 
@@ -27,6 +31,17 @@ class Security:
     users: Mapping[str, str] = field(repr=False)  # name -> password, for PLAIN and both SCRAMs
     ca: Path  # PEM; who may sign clients' certificates
     certificate: Path  # PEM; the brokers' certificate and its PKCS#8 key in one file
+
+    def __post_init__(self) -> None:
+        for word in (*self.users, *self.users.values()):
+            if not _WORD.fullmatch(word):
+                raise ConfigError(
+                    [
+                        Problem(
+                            "a user or password for Kafka's tests may hold letters, digits and -._~!@#%+/: only"
+                        )
+                    ]
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def wait_ready(
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             ended.append(error)
 
-    thread = threading.Thread(target=work, name="kafka-ready")
+    thread = threading.Thread(target=work, name="kafka-ready", daemon=True)  # Ctrl-C ends the command at once
     thread.start()
     thread.join()
     if ended:
