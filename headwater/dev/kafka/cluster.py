@@ -153,7 +153,9 @@ class Cluster:
         size = len(self._ports)
         found = record.read(self.folder)
         if found is None:
-            token = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            token = ""
+            while not token or token.startswith("-"):  # the storage tool would take it for an option
+                token = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             found = record.Record(token, size)
         if alive := found.alive:
             pids = ", ".join(str(broker.process.pid) for broker in alive)
