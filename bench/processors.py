@@ -32,7 +32,7 @@ from headwater.log.topics import ACCEPTED, PROCESSOR_GROUP
 from headwater.paths import DataDir
 from headwater.state.memory import MemoryState
 from headwater.workspace.live import LiveWorkspace
-from headwater.workspace.model import LogSettings, Workspace
+from headwater.workspace.model import SqliteLogSettings, Workspace
 from processors import batch, worker
 from processors.build import build
 from processors.dedupe import Memory
@@ -143,7 +143,7 @@ def on_sqlite(given: list[Record], folder: Path) -> float:
 
     async def both() -> float:
         data = DataDir(folder).make()
-        settings = LogSettings()
+        settings = SqliteLogSettings()
         async with open_log(settings, data, "collector") as door:
             for at in range(0, len(given), 20):
                 await door.append([Entry(ACCEPTED, 0, record) for record in given[at : at + 20]])

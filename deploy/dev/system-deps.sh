@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Debian packages that the tests need: a browser for the browser SDK, Node.js for the JavaScript SDKs. Installs only what
-# is missing; without root or apt it says what to install.
+# Debian packages that the tests need: a browser for the browser SDK, Node.js for the JavaScript SDKs, Java and Maven for
+# Kafka. Installs only what is missing; without root or apt it says what to install.
 set -euo pipefail
 
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
+java_version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || true
+[ "${java_version:-0}" -ge 17 ] || missing+=(default-jre-headless) # 17 on Debian 12, 21 on Debian 13
+command -v mvn >/dev/null || missing+=(maven)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -6,6 +6,7 @@ import typer
 
 from headwater.cli.check import check
 from headwater.cli.demo import demo
+from headwater.cli.dev import app as dev
 from headwater.cli.dlq import app as dlq
 from headwater.cli.doctor import doctor
 from headwater.cli.init import init
@@ -41,3 +42,4 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
+app.add_typer(dev, name="dev")

@@ -27,7 +27,7 @@ from headwater.run import files
 from headwater.run.funnel import Funnel, funnel
 from headwater.run.ports import PortUnavailable, free_port
 from headwater.run.settings import LOOPBACK
-from headwater.workspace.model import LogSettings
+from headwater.workspace.model import SqliteLogSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -194,7 +194,7 @@ def _send_and_watch(
 
 
 async def _funnel(data: DataDir, clock: Clock) -> Funnel:
-    async with open_log(LogSettings(), data, None) as log:
+    async with open_log(SqliteLogSettings(), data, None) as log:
         return await funnel(log, ["warehouse"], clock.now_ms())
 
 

@@ -10,7 +10,7 @@ from headwater.log.retention import DAY_S, Policy, folded_s
 from headwater.log.sqlite import SqliteLog
 from headwater.log.topics import Writer
 from headwater.paths import DataDir
-from headwater.workspace.model import Dedupe, LogSettings
+from headwater.workspace.model import Dedupe, KafkaLogSettings, LogSettings
 
 _DEFAULT_WINDOW = Dedupe().window_days
 
@@ -28,6 +28,7 @@ def open_log(
     `window_days` is the dedupe window in force, asked whenever something is to be removed: what the processors' memory is
     rebuilt from outlives it. `destinations` names those of the workspace in force (None: not known): what only others have
     yet to read is not kept for them. Entering the log raises AlreadyRunning where another process is that writer.
+    On Kafka any process may write anything; one that only reads makes no topics.
     """
 
     def policy() -> Policy:
@@ -35,6 +36,10 @@ def open_log(
             settings.retention_days * DAY_S, settings.retention_bytes, folded_s(window_days()), destinations()
         )
 
+    if isinstance(settings, KafkaLogSettings):
+        from headwater.log.kafka import KafkaLog  # aiokafka is slow to import, and one machine needs none
+
+        return KafkaLog(settings, clock, policy=None if writer is None else policy)
     return SqliteLog(
         data,
         clock or SystemClock(),

@@ -10,15 +10,11 @@ from headwater.workspace.model import Workspace
 from headwater.workspace.tree import Where, dotted
 
 _HIDDEN = frozenset({"write_keys"})
+_SECTIONS = ("sasl", "tls")  # of the log; they hold secrets
 _OPEN_OPTIONS = frozenset({"type", "enabled", "filter"})  # of a destination; everything else may be a secret
-_FIXED = {
-    (
-        "log",
-        "partitions",
-    ): "events already lie in their partitions; start with a new --dir to use another number",
-    ("log", "type"): "stop Headwater, then start it again with the new setting",
-    ("log", "retention_days"): "stop Headwater, then start it again with the new setting",
-    ("log", "retention_bytes"): "stop Headwater, then start it again with the new setting",
+_RESTART = "stop Headwater, then start it again with the new setting"
+_ADVICE = {
+    "partitions": "events already lie in their partitions; start with a new --dir to use another number"
 }
 
 
@@ -29,20 +25,18 @@ def diff(old: Workspace, new: Workspace) -> list[str]:
 
 def fixed(old: Workspace, new: Workspace, file: str = "") -> list[Problem]:
     """Changes that a running process must refuse, with what to do instead."""
+    before, after = _log(old), _log(new)
     problems = []
-    for where, advice in _FIXED.items():
-        before, after = _get(old, where), _get(new, where)
-        if before != after:
-            message = f"{dotted(where)} cannot change from {before} to {after} while Headwater runs: {advice}"
+    for key in dict.fromkeys((*before, *after)):
+        if before.get(key) != after.get(key):
+            shown = "" if key in _SECTIONS else f" from {before.get(key)} to {after.get(key)}"
+            message = f"log.{key} cannot change{shown} while Headwater runs: {_ADVICE.get(key, _RESTART)}"
             problems.append(Problem(message, file))
     return problems
 
 
-def _get(workspace: Workspace, where: tuple[str, ...]) -> Any:
-    here: Any = workspace
-    for step in where:
-        here = getattr(here, step)
-    return here
+def _log(workspace: Workspace) -> dict[str, Any]:
+    return workspace.log.model_dump()
 
 
 def _compare(where: Where, old: Any, new: Any) -> Iterator[str]:
@@ -62,6 +56,8 @@ def _compare(where: Where, old: Any, new: Any) -> Iterator[str]:
 
 
 def _may_be_secret(where: Where) -> bool:
+    if where[:2] in {("log", key) for key in _SECTIONS}:
+        return True
     if where[:1] == ("destinations",):
         return len(where) < 3 or where[2] not in _OPEN_OPTIONS
     return bool(_HIDDEN.intersection(map(str, where)))

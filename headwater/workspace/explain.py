@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from headwater.workspace.tree import Tree, Where, dotted
 
 _SHOWN_CHARS = 60
-_SECRET_KEYS = frozenset({"write_keys"})
+_SECRET_KEYS = frozenset({"write_keys", "password", "client_secret", "key_password"})
 _PLAIN = {  # pydantic's words for these are Python's
     "list_type": "expected a list, as in [a, b]",
     "tuple_type": "expected a list, as in [a, b]",
@@ -33,18 +33,53 @@ def explain(tree: Tree, model: type[BaseModel], errors: Sequence[ErrorDetails]) 
     """Add a problem for each error, one for each place."""
     told: set[tuple[Where, str]] = set()
     for error in errors:
-        where, kind = _in_file(tree, error["loc"]), error["type"]
+        loc, kind = untagged(tree, model, error["loc"]), error["type"]
+        where = _in_file(tree, loc)
         if where in tree.unresolved or (where, kind) in told:
             continue
         told.add((where, kind))
         if kind == "extra_forbidden":
             _unknown_key(tree, model, where)
-        elif error["loc"] and error["loc"][-1] == "[key]":
+        elif kind in ("union_tag_invalid", "union_tag_not_found"):
+            _wrong_kind(tree, where, error)
+        elif loc and loc[-1] == "[key]":
             _bad_name(tree, where)
         elif kind == "missing":
-            _missing(tree, model, (*where, *error["loc"][len(where) :]))
+            _missing(tree, model, (*where, *loc[len(where) :]))
         else:
             tree.problem(tree.place(where), f"{_at(where)}{_expected(error)}{_received(tree, where, error)}")
+
+
+def untagged(tree: Tree, model: type[BaseModel], loc: Where) -> Where:
+    """Pydantic's location without the names of the union's branches that it puts in between."""
+    where: Where = ()
+    for step in loc:
+        inside = (*where, step)
+        if inside in tree.keys or inside in tree.values or len(_kinds_at(tree, model, where)) < 2:
+            where = inside
+    return where
+
+
+def _kinds_at(tree: Tree, model: type[BaseModel], where: Where) -> list[type[BaseModel]]:
+    """The sections that may stand at `where`; several where a key such as `type` decides."""
+    if not where:
+        return [model]
+    section = section_at(model, where[:-1], tree.value)
+    found = None if section is None else _field(section, where[-1])
+    return [] if found is None else models(found.annotation)
+
+
+def _wrong_kind(tree: Tree, where: Where, error: ErrorDetails) -> None:
+    """A section whose kind is unknown or not given."""
+    context = error.get("ctx", {})
+    key = "type" if where == ("log",) else str(context.get("discriminator", "")).strip("'")
+    if error["type"] == "union_tag_not_found":
+        tree.problem(tree.keys.get(where) or tree.place(where), f"{_at(where)}the key {key!r} is missing")
+        return
+    expected, tag = str(context.get("expected_tags", "")), str(context.get("tag", ""))
+    near = suggestion(tag, [part.strip(" '") for part in expected.split(",")])
+    inside = (*where, key)
+    tree.problem(tree.place(inside), f"{dotted(inside)}: expected one of {expected}, received {tag!r}{near}")
 
 
 def _in_file(tree: Tree, loc: tuple[str | int, ...]) -> Where:
@@ -60,7 +95,7 @@ def _at(where: Where) -> str:
 
 
 def _unknown_key(tree: Tree, model: type[BaseModel], where: Where) -> None:
-    known = names_at(model, where[:-1])
+    known = names_at(model, where[:-1], tree.value)
     inside = f"{dotted(where[:-1])}: " if len(where) > 1 else ""
     listed = f"; known keys: {', '.join(known)}" if known else ""
     message = f"{inside}unknown key {where[-1]!r}{suggestion(where[-1], known)}{listed}"
@@ -75,7 +110,7 @@ def _bad_name(tree: Tree, where: Where) -> None:
 def _missing(tree: Tree, model: type[BaseModel], where: Where) -> None:
     parent = where[:-1]
     place = tree.keys.get(parent) or tree.place(parent)
-    section = section_at(model, parent)
+    section = section_at(model, parent, tree.value)
     found = _field(section, where[-1]) if section else None
     text = f" ({found.description})" if found is not None and found.description else ""
     tree.problem(place, f"{_at(parent)}the key {where[-1]!r} is missing{text}")
@@ -128,18 +163,40 @@ def _field(section: type[BaseModel], name: str | int) -> Any:
     return None
 
 
-def section_at(model: type[BaseModel], where: Where) -> type[BaseModel] | None:
-    """The model that describes the mapping at `where`."""
+def section_at(model: type[BaseModel], where: Where, value: Any = None) -> type[BaseModel] | None:
+    """The model that describes the mapping at `where`; `value`, the whole file's, decides between kinds of sections."""
     here: Any = model
     for step in where:
+        value = value.get(step) if isinstance(value, dict) else None
         if isinstance(here, type) and issubclass(here, BaseModel):
             found = _field(here, step)
-            here = None if found is None else _plain(found.annotation)
+            here = None if found is None else _chosen(found.annotation, value)
         elif get_origin(here) in (dict, list):
-            here = _plain(get_args(here)[-1])
+            here = _chosen(get_args(here)[-1], value)
         else:
             return None
     return here if isinstance(here, type) and issubclass(here, BaseModel) else None
+
+
+def _chosen(annotation: Any, value: Any) -> Any:
+    """An annotation without Annotated and Optional, of a union the member that the value says it is."""
+    kinds = models(annotation)
+    if len(kinds) > 1 and isinstance(value, dict):
+        for kind in kinds:
+            if any(
+                value.get(name) in get_args(found.annotation) for name, found in kind.model_fields.items()
+            ):
+                return kind
+    return _plain(annotation)
+
+
+def models(annotation: Any) -> list[type[BaseModel]]:
+    """The sections among the members of an annotation."""
+    if get_origin(annotation) is Annotated:
+        return models(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [model for member in get_args(annotation) for model in models(member)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
 
 
 def _plain(annotation: Any) -> Any:
@@ -152,7 +209,7 @@ def _plain(annotation: Any) -> Any:
     return annotation if get_origin(annotation) is not Literal else str
 
 
-def names_at(model: type[BaseModel], where: Where) -> list[str]:
+def names_at(model: type[BaseModel], where: Where, value: Any = None) -> list[str]:
     """The keys that the mapping at `where` may have."""
-    section = section_at(model, where)
+    section = section_at(model, where, value)
     return [found.alias or key for key, found in section.model_fields.items()] if section else []

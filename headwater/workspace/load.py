@@ -41,6 +41,11 @@ class OptionProblem(Protocol):
 
 ValidateDestination = Callable[[str, Mapping[str, Any]], Sequence[OptionProblem]]
 SecretOptions = Callable[[str, Mapping[str, Any]], Iterable[tuple[str | int, ...]]]
+_LOG_SECRETS: Mapping[Where, str] = {
+    ("log", "sasl", "password"): "KAFKA_PASSWORD",
+    ("log", "sasl", "client_secret"): "KAFKA_CLIENT_SECRET",
+    ("log", "tls", "key_password"): "KAFKA_KEY_PASSWORD",
+}
 COMMON = ("type", "enabled", "filter")  # keys of a destination that are not its type's options
 
 
@@ -181,6 +186,9 @@ def _check_destinations(tree: Tree, validate: ValidateDestination | None) -> Non
 
 def _check_secrets(tree: Tree, secret_options: SecretOptions | None) -> None:
     """Refuse secrets that are spelled out, without repeating them."""
+    for place, variable in _LOG_SECRETS.items():
+        if place in tree.values:
+            _refuse_literal(tree, place, variable)
     for name, settings in _mapping(tree, "destinations").items():
         if (
             secret_options is None
@@ -191,11 +199,16 @@ def _check_secrets(tree: Tree, secret_options: SecretOptions | None) -> None:
         options = {key: value for key, value in settings.items() if key not in COMMON}
         for path in secret_options(settings["type"], options):
             where: Where = ("destinations", name, *path)
-            if where in tree.elsewhere or where in tree.unresolved:
-                continue
-            variable = re.sub(r"\W", "_", f"{name}_{path[-1]}").upper()
-            message = f'a secret may not stand in this file; write "${{{variable}}}" and set that variable, or "file:PATH"'
-            tree.problem(tree.place(where), f"{dotted(where)}: {message}")
+            _refuse_literal(tree, where, re.sub(r"\W", "_", f"{name}_{path[-1]}").upper())
+
+
+def _refuse_literal(tree: Tree, where: Where, variable: str) -> None:
+    if where in tree.elsewhere or where in tree.unresolved:
+        return
+    message = (
+        f'a secret may not stand in this file; write "${{{variable}}}" and set that variable, or "file:PATH"'
+    )
+    tree.problem(tree.place(where), f"{dotted(where)}: {message}")
 
 
 def _check_filter(tree: Tree, where: Where, text: object) -> None:

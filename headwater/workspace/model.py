@@ -8,7 +8,16 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Network = IPv4Network | IPv6Network
@@ -158,10 +167,10 @@ class Collector(Section):
     )
 
 
-class LogSettings(Section):
-    """The log between the stages."""
+class SqliteLogSettings(Section):
+    """The log of one machine: SQLite files in the data folder."""
 
-    type: Literal["sqlite"] = "sqlite"
+    type: Literal["sqlite"] = Field(default="sqlite", description="Files in the data folder of one machine.")
     partitions: int = Field(
         default=1, ge=1, le=1024, description="Of the event topics; fixed once events exist."
     )
@@ -171,6 +180,107 @@ class LogSettings(Section):
     retention_bytes: int = Field(
         default=0, ge=0, description="Upper size of each log file, above what is still needed; 0 for none."
     )
+
+
+class SaslPassword(Section):
+    """A user and a password for the brokers."""
+
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    username: str = Field(min_length=1, description="The user the brokers know.")
+    password: SecretStr = Field(description="Its password, as ${NAME} or file:PATH.")
+
+
+class SaslToken(Section):
+    """Tokens of an identity provider, by the client-credentials grant."""
+
+    mechanism: Literal["OAUTHBEARER"]
+    token_url: str = Field(pattern=r"^https?://", description="Where tokens are asked for.")
+    client_id: str = Field(min_length=1, description="Who asks.")
+    client_secret: SecretStr = Field(description="The secret of the client, as ${NAME} or file:PATH.")
+    scope: str = Field(default="", description="The scope asked for; none by default.")
+
+
+class KafkaTls(Section):
+    """Encryption to the brokers; empty for the certificate authorities of the system."""
+
+    ca: str | None = Field(default=None, description="PEM file of the certificate authority of the brokers.")
+    certificate: str | None = Field(
+        default=None, description="PEM file of our own certificate and its chain."
+    )
+    key: str | None = Field(
+        default=None, description="PEM file of its key; default: in the certificate's file."
+    )
+    key_password: SecretStr | None = Field(default=None, description="What the key is encrypted with.")
+
+    @model_validator(mode="after")
+    def _a_key_belongs_to_a_certificate(self) -> KafkaTls:
+        if self.certificate is None and (self.key is not None or self.key_password is not None):
+            raise ValueError(
+                "key and key_password belong to a certificate; give the file of the certificate too"
+            )
+        return self
+
+
+class KafkaLogSettings(Section):
+    """The log of a cluster: topics on Apache Kafka."""
+
+    type: Literal["kafka"] = "kafka"
+    brokers: list[Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/]+):\d{1,5}$")]] = Field(
+        min_length=1, description="Some brokers to begin with, as host:port."
+    )
+    partitions: int = Field(
+        default=1, ge=1, le=1024, description="Of the event topics; fixed once events exist."
+    )
+    replication: int = Field(default=3, ge=1, le=32, description="Copies of each topic that is created.")
+    min_insync_replicas: int = Field(
+        default=2, ge=1, le=32, description="Copies that must have a record before it counts as written."
+    )
+    topic_prefix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="Before every topic, group and transactional id.",
+    )
+    retention_days: float = Field(
+        default=7,
+        gt=0,
+        description="How long records are kept, read or not; outputs outlive the dedupe window.",
+    )
+    retention_bytes: int = Field(
+        default=0, ge=0, description="Upper size of each partition, read or not; 0 for none."
+    )
+    sasl: Annotated[SaslPassword | SaslToken, Field(discriminator="mechanism")] | None = Field(
+        default=None, description="How to log in to the brokers; none by default."
+    )
+    tls: KafkaTls | None = Field(default=None, description="Encryption; `{}` with the system's authorities.")
+    spool_bytes: int = Field(
+        default=1 << 30, ge=0, description="The collector's disk spool while Kafka takes nothing; 0: none."
+    )
+
+    @model_validator(mode="after")
+    def _replicas_suffice(self) -> KafkaLogSettings:
+        if self.min_insync_replicas > self.replication:
+            raise ValueError(
+                f"min_insync_replicas {self.min_insync_replicas} is more than replication {self.replication}: nothing "
+                "could ever be written; lower the one or raise the other"
+            )
+        return self
+
+    @property
+    def security_protocol(self) -> Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]:
+        """What Kafka calls the combination of encryption and login."""
+        if self.sasl is None:
+            return "PLAINTEXT" if self.tls is None else "SSL"
+        return "SASL_PLAINTEXT" if self.tls is None else "SASL_SSL"
+
+
+def _log_type(value: Any) -> Any:
+    return value.get("type", "sqlite") if isinstance(value, dict) else getattr(value, "type", "sqlite")
+
+
+LogSettings = Annotated[
+    Annotated[SqliteLogSettings, Tag("sqlite")] | Annotated[KafkaLogSettings, Tag("kafka")],
+    Discriminator(_log_type),
+]
 
 
 class Workspace(Section):
@@ -185,7 +295,7 @@ class Workspace(Section):
     processors: Processors = Processors()
     limits: Limits = Limits()
     collector: Collector = Collector()
-    log: LogSettings = LogSettings()
+    log: LogSettings = SqliteLogSettings()
 
     @field_validator("sources")
     @classmethod

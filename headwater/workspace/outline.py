@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from headwater.workspace.model import LogSettings
+from headwater.workspace.model import LogSettings, SqliteLogSettings
 from headwater.workspace.tree import parse
+
+_LOG: TypeAdapter[LogSettings] = TypeAdapter(LogSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def outline(file: Path, environ: Mapping[str, str] = os.environ) -> Outline:
     try:
         text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        return Outline(LogSettings(), {}, {})
+        return Outline(SqliteLogSettings(), {}, {})
     tree = parse(text, str(file), environ, file.absolute().parent)
     top = _mapping(tree.value)
     return Outline(_log(top), _sources(top, tree.unresolved), _destinations(top))
@@ -53,9 +55,9 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _log(top: dict[str, Any]) -> LogSettings:
     try:
-        return LogSettings.model_validate(_mapping(top.get("log")))
+        return _LOG.validate_python(_mapping(top.get("log")))
     except ValidationError:
-        return LogSettings()
+        return SqliteLogSettings()
 
 
 def _sources(top: dict[str, Any], unresolved: set[Any]) -> dict[str, SourceOutline]:

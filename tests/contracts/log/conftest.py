@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from headwater.log.protocol import Log
-from tests.contracts.log.harness import IMPLEMENTATIONS, Harness
+from tests.contracts.log.harness import IMPLEMENTATIONS, Harness, harness_of
+from tests.support.kafka import kafka
+
+__all__ = ["kafka"]
 
 
-@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+@pytest.fixture(params=IMPLEMENTATIONS)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
     """Opens, kills and reopens the implementation under test."""
-    return IMPLEMENTATIONS[request.param](tmp_path)
+    return harness_of(request.param, tmp_path, request)()
 
 
 @pytest.fixture

@@ -1,21 +1,29 @@
-"""How the contract suite opens, kills and reopens a log, for each implementation. Kafka adds one more class here."""
+"""How the contract suite opens, kills and reopens a log, for each implementation."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from headwater.clock import ManualClock
+from headwater.log.kafka import KafkaLog
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Log, Record, TopicPartition
+from headwater.log.retention import Policy
 from headwater.log.sqlite import WRITERS, SqliteLog
 from headwater.log.topics import ACCEPTED, PROCESSED, PROFILES
 from headwater.paths import DataDir
+from headwater.workspace.model import KafkaLogSettings
 
 PARTITIONS = 2
+AGES_S = 100 * 365 * 86_400
 IN = TopicPartition(ACCEPTED, 0)
 OUT = TopicPartition(PROCESSED, 0)
 ROWS = TopicPartition(PROFILES, 0)
@@ -91,7 +99,46 @@ class SqliteHarness:
             self.log = None
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Path], Harness]] = {"memory": MemoryHarness, "sqlite": SqliteHarness}
+class KafkaHarness:
+    """The log on a real broker, which goes on running. A crash closes every socket without a word."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.clock = ManualClock()
+        self.settings = KafkaLogSettings(
+            brokers=[bootstrap],
+            partitions=PARTITIONS,
+            replication=1,
+            min_insync_replicas=1,
+            topic_prefix=f"t{uuid.uuid4().hex[:10]}.",
+        )
+        self.log: KafkaLog | None = None
+
+    async def open(self) -> Log:
+        """Start the log on what is stored; records of 1970 are kept, as other logs would."""
+        self.log = KafkaLog(self.settings, self.clock, policy=lambda: Policy(AGES_S, folded_s=AGES_S))
+        return await self.log.__aenter__()
+
+    async def crash(self) -> None:
+        """Close the sockets: no group is left, nothing is flushed, committed or aborted."""
+        assert self.log is not None
+        await self.log.crash()
+
+    async def close(self) -> None:
+        """Close it."""
+        if self.log is not None:
+            await self.log.__aexit__()
+            self.log = None
+
+
+IMPLEMENTATIONS = ("kafka", "memory", "sqlite")
+
+
+def harness_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> Callable[[], Harness]:
+    """Makes empty logs of a kind; a broker is started only for those that need one."""
+    if kind == "kafka":
+        bootstrap: str = request.getfixturevalue("kafka")
+        return lambda: KafkaHarness(bootstrap)
+    return partial(MemoryHarness if kind == "memory" else SqliteHarness, folder)
 
 
 async def read_all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from headwater.errors import Fenced, LogUnavailable
 from headwater.log.protocol import Consumer, Entry, Log, Owner, Position, Record, TopicPartition
 from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP
-from tests.contracts.log.harness import IMPLEMENTATIONS, IN, Harness, read_all, values
+from tests.contracts.log.harness import IMPLEMENTATIONS, IN, Harness, harness_of, read_all, values
 
 T = TypeVar("T")
 GROUP = "destination.model"
@@ -27,15 +27,15 @@ PAYLOADS = st.lists(st.binary(max_size=30), min_size=1, max_size=5)
 
 
 class LogHistory(RuleBasedStateMachine):
-    """Runs each step on the log and on the model; `kind` is set by the test."""
+    """Runs each step on the log and on the model; `make` is set by the test."""
 
-    kind = "memory"
+    make: Callable[[Path], Harness]
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="headwater-log-"))
-        self.harness: Harness = IMPLEMENTATIONS[self.kind](self.folder)
+        self.harness: Harness = type(self).make(self.folder)
         self.written: dict[TopicPartition, list[bytes]] = {}
         self.positions: dict[tuple[str, TopicPartition], Position] = {}
         self.owners: dict[TopicPartition, list[Owner]] = {}
@@ -166,13 +166,21 @@ class LogHistory(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-@pytest.mark.parametrize("kind", sorted(IMPLEMENTATIONS))
-def test_any_history_agrees_with_the_model(kind: str) -> None:
+EXAMPLES = {"memory": (40, 25), "sqlite": (15, 25), "kafka": (3, 12)}  # and steps of each
+
+
+@pytest.mark.parametrize("kind", IMPLEMENTATIONS)
+def test_any_history_agrees_with_the_model(kind: str, request: pytest.FixtureRequest) -> None:
     """Hypothesis looks for a sequence of steps after which the log and the model differ."""
-    machine = type("LogHistory", (LogHistory,), {"kind": kind})
+
+    def make(folder: Path) -> Harness:
+        return harness_of(kind, folder, request)()
+
+    machine = type("LogHistory", (LogHistory,), {"make": staticmethod(make)})
+    examples, steps = EXAMPLES[kind]
     budget = settings(
-        max_examples=40 if kind == "memory" else 15,
-        stateful_step_count=25,
+        max_examples=examples,
+        stateful_step_count=steps,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )

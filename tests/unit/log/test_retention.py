@@ -14,7 +14,7 @@ from headwater.log.retention import DAY_S, Policy
 from headwater.log.sqlite import WRITERS, SqliteLog
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP, PROFILES
 from headwater.paths import DataDir
-from headwater.workspace.model import LogSettings
+from headwater.workspace.model import SqliteLogSettings
 
 DROPPED_OUT = TopicPartition(DROPPED, 0)
 IN, OUT, ROWS = TopicPartition(ACCEPTED, 0), TopicPartition(PROCESSED, 0), TopicPartition(PROFILES, 0)
@@ -132,7 +132,7 @@ async def test_outputs_outlive_the_dedupe_window_of_the_workspace_in_force(
 ) -> None:
     """A window made longer while the log is open counts at once, for processed and dropped events."""
     window = 7
-    settings = LogSettings(retention_days=1)
+    settings = SqliteLogSettings(retention_days=1)
     log = open_log(settings, data, "processor", clock, lambda: window)
     async with log, SqliteLog(data, clock, writers=["destinations"]):
         assert isinstance(log, SqliteLog)
@@ -149,7 +149,7 @@ async def test_a_bound_on_size_takes_nothing_from_the_dedupe_window_and_says_so(
     data: DataDir, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Outputs within the window stay although the file is too large; older ones go, and one warning tells of the rest."""
-    log = open_log(LogSettings(retention_bytes=500_000), data, "processor", clock, lambda: 2)
+    log = open_log(SqliteLogSettings(retention_bytes=500_000), data, "processor", clock, lambda: 2)
     async with log, SqliteLog(data, clock, writers=["destinations"]):
         assert isinstance(log, SqliteLog)
         for _ in range(30):
@@ -198,7 +198,7 @@ async def test_a_destination_gone_from_the_workspace_holds_nothing_back_and_keep
 ) -> None:
     """Taken out, it does not fill the disk for ever; put in again, it holds what is still there, from where it was."""
     names = frozenset({"warehouse", "slow"})
-    log = open_log(LogSettings(retention_days=1), data, "processor", clock, lambda: 7, lambda: names)
+    log = open_log(SqliteLogSettings(retention_days=1), data, "processor", clock, lambda: 7, lambda: names)
     async with log, SqliteLog(data, clock, writers=["destinations"]) as destinations:
         assert isinstance(log, SqliteLog)
         for group in ("destination.warehouse", "destination.slow"):

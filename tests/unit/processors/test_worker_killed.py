@@ -19,7 +19,7 @@ from headwater.log.protocol import Entry, Log, Record, TopicPartition
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP, TOTALS
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
-from headwater.workspace.model import LogSettings
+from headwater.workspace.model import SqliteLogSettings
 from processors import partition, totals, worker
 from tests.support.rig import accepted, workspace
 
@@ -32,7 +32,7 @@ async def process(folder: Path, stop: asyncio.Event) -> None:
     partition.FLUSH_KEYS = 500
     worker.POLL_BYTES = 32 << 10
     data = DataDir(folder).make()
-    async with open_log(LogSettings(), data, "processor") as log:
+    async with open_log(SqliteLogSettings(), data, "processor") as log:
         await worker.run(LiveWorkspace(workspace()), log, data, SystemClock(), stop)
 
 
@@ -68,7 +68,7 @@ async def test_a_worker_killed_at_random_instants_loses_and_repeats_nothing(tmp_
     draw = random.Random(11)
     context = multiprocessing.get_context("spawn")
     data = DataDir(tmp_path).make()
-    async with open_log(LogSettings(), data, "collector") as door:
+    async with open_log(SqliteLogSettings(), data, "collector") as door:
         await door.append([Entry(ACCEPTED, 0, record) for record in records(draw)])
         for _ in range(KILLS):
             child = context.Process(target=_child, args=(str(tmp_path),))

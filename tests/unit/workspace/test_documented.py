@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from headwater.workspace.explain import models
 from headwater.workspace.model import Connection, Destination, Source, Workspace
 
 DOC = (Path(__file__).parents[3] / "docs" / "operator" / "workspace.md").read_text()
@@ -17,18 +18,23 @@ def settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
     """Every key of a section and of those inside it, dotted."""
     for name, found in model.model_fields.items():
         key = f"{prefix}{found.alias or name}"
-        if isinstance(found.annotation, type) and issubclass(found.annotation, BaseModel):
-            yield from settings(found.annotation, f"{key}.")
-        else:
+        sections = models(found.annotation)
+        for section in sections:
+            yield from settings(section, f"{key}.")
+        if not sections:
             yield key
 
 
-ALL = [
-    *settings(Workspace, ""),
-    *settings(Source, "sources.NAME."),
-    *settings(Destination, "destinations.NAME."),
-    *settings(Connection, "connections[]."),
-]
+ALL = list(
+    dict.fromkeys(
+        [
+            *settings(Workspace, ""),
+            *settings(Source, "sources.NAME."),
+            *settings(Destination, "destinations.NAME."),
+            *settings(Connection, "connections[]."),
+        ]
+    )
+)
 
 
 @pytest.mark.parametrize("key", ALL)

@@ -20,7 +20,7 @@ from headwater.log.sqlite import SqliteLog
 from headwater.log.topics import PROCESSED
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
-from headwater.workspace.model import LogSettings
+from headwater.workspace.model import SqliteLogSettings
 from tests.support.delivering import NAME, Rig, event, publish, workspace
 from tests.support.receiver import Answer, Receiver
 
@@ -231,7 +231,7 @@ async def test_a_cancelled_commit_that_was_written_all_the_same_is_counted(tmp_p
     data, tp, free = DataDir(tmp_path).make(), TopicPartition(PROCESSED, 0), threading.Event()
     begun = threading.Event()
     one = Totals(destination=NAME, read=1, delivered=1)
-    async with open_log(LogSettings(), data, "destinations") as log:
+    async with open_log(SqliteLogSettings(), data, "destinations") as log:
         assert isinstance(log, SqliteLog)
         owner, books = await log.claim(f"destination.{NAME}", tp), await Books.load(log, NAME)
         committer = log._committer("destinations")

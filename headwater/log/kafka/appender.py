@@ -1,0 +1,260 @@
+"""Appending without a transaction: the collector's side. Group commit per partition, bounded, in order.
+
+While one batch of a partition is on its way, what comes meanwhile gathers into the next one: many callers share one
+answer of the brokers. The producer is idempotent and waits for all replicas in sync. Where a partition takes nothing for
+`ACK_S`, its callers are told so and the next ones are refused at once, until the batch under way got through or failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerClosed
+
+from headwater.clock import Clock
+from headwater.errors import LogUnavailable
+from headwater.log.kafka.connection import BATCH_BYTES, Connection
+from headwater.log.kafka.failures import TROUBLE, described, reaching
+from headwater.log.kafka.wire import headers
+from headwater.log.protocol import Record, TopicPartition
+
+ACK_S = 5.0
+CONNECT_S = 5.0
+CLOSE_S = 10.0
+RETRY_S = 0.5  # between attempts to connect; meanwhile callers are refused at once
+OVERHEAD = 64  # bytes a record costs beside its value
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Job:
+    """One caller's records of one partition."""
+
+    future: asyncio.Future[None]
+    left: int
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one partition."""
+
+    tp: TopicPartition
+    waiting: deque[tuple[Record, _Job]] = field(default_factory=deque)
+    task: asyncio.Task[None] | None = None
+    stuck: bool = False
+
+
+class Appender:
+    """The producer of one process."""
+
+    def __init__(
+        self, connection: Connection, clock: Clock, announce: Callable[[list[str]], None], queue_bytes: int
+    ) -> None:
+        self._connection, self._clock, self._announce = connection, clock, announce
+        self._queue_bytes, self._queued = queue_bytes, 0
+        self._lanes: dict[TopicPartition, _Lane] = {}
+        self._producer: AIOKafkaProducer | None = None
+        self._turn = asyncio.Lock()
+        self._down: tuple[float, str] = (float("-inf"), "")
+        self._closed = False
+
+    async def append(self, by_partition: dict[TopicPartition, list[Record]]) -> None:
+        """Write records; returns once all of them are durable. Raises LogUnavailable."""
+        size = sum(_cost(record) for records in by_partition.values() for record in records)
+        self._admit(size, by_partition)
+        jobs = [self._queue(tp, records) for tp, records in by_partition.items() if records]
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _admit(self, size: int, by_partition: dict[TopicPartition, list[Record]]) -> None:
+        if self._closed:
+            raise LogUnavailable("this log is closing; nothing more is taken")
+        if self._queued and self._queued + size > self._queue_bytes:
+            raise LogUnavailable(
+                f"{self._queued} bytes wait for Kafka, {self._queue_bytes} are allowed; "
+                "the brokers are slower than the events come, try again"
+            )
+        for tp in by_partition:
+            if (lane := self._lanes.get(tp)) is not None and lane.stuck:
+                raise _stuck(tp)
+
+    def _queue(self, tp: TopicPartition, records: Sequence[Record]) -> asyncio.Future[None]:
+        lane = self._lanes.setdefault(tp, _Lane(tp))
+        job = _Job(asyncio.get_running_loop().create_future(), len(records))
+        for record in records:
+            self._queued += _cost(record)
+            lane.waiting.append((record, job))
+        if lane.task is None or lane.task.done():
+            lane.task = asyncio.create_task(self._pump(lane), name=f"kafka-append-{tp.topic}-{tp.partition}")
+        return job.future
+
+    async def _pump(self, lane: _Lane) -> None:
+        while lane.waiting:
+            try:
+                producer = await self._connected()
+                builder, sent = self._fill(producer, lane)
+                await self._send(producer, lane, builder, sent)
+            except LogUnavailable as error:
+                self._refuse(lane, error)
+
+    def _fill(self, producer: AIOKafkaProducer, lane: _Lane) -> tuple[Any, list[_Job]]:
+        """As many waiting records as one batch holds, and whose they are, record by record."""
+        builder = producer.create_batch()
+        now = self._clock.now_ms()
+        sent: list[_Job] = []
+        left = BATCH_BYTES
+        while lane.waiting:
+            record, job = lane.waiting[0]
+            if sent and left < _cost(record):
+                break
+            added = builder.append(
+                timestamp=record.timestamp or now, key=record.key, value=record.value, headers=headers(record)
+            )
+            if added is None:
+                break
+            left -= _cost(record)
+            lane.waiting.popleft()
+            self._queued -= _cost(record)
+            sent.append(job)
+        return builder, sent
+
+    async def _send(self, producer: AIOKafkaProducer, lane: _Lane, builder: Any, sent: list[_Job]) -> None:
+        topic = self._connection.settings.topic_prefix + lane.tp.topic
+        with _failing(sent, f"cannot append to {lane.tp.topic}[{lane.tp.partition}]"):
+            async with asyncio.timeout(ACK_S):
+                written = await producer.send_batch(builder, topic, partition=lane.tp.partition)
+            try:
+                if not await _settled(written, ACK_S):
+                    self._get_stuck(lane, sent)
+                    await _settled(written, None)
+                await written
+            except TROUBLE:
+                await self._replace(producer)
+                raise
+            finally:
+                lane.stuck = False
+        for job in sent:
+            job.left -= 1
+            if not job.left and not job.future.done():
+                job.future.set_result(None)
+        self._announce([lane.tp.topic])
+
+    def _get_stuck(self, lane: _Lane, sent: list[_Job]) -> None:
+        """Nothing got through for a while: nobody waits for it any longer, nobody queues up behind it."""
+        lane.stuck = True
+        refusal = _stuck(lane.tp)
+        _log.warning("%s", refusal)
+        _fail(sent, refusal)
+        self._refuse(lane, refusal)
+
+    def _refuse(self, lane: _Lane, error: LogUnavailable) -> None:
+        while lane.waiting:
+            record, job = lane.waiting.popleft()
+            self._queued -= _cost(record)
+            _fail([job], error)
+
+    async def _connected(self) -> AIOKafkaProducer:
+        async with self._turn:
+            if self._producer is not None:
+                return self._producer
+            now = asyncio.get_running_loop().time()
+            if now < self._down[0]:
+                raise LogUnavailable(self._down[1])
+            producer = self._connection.producer("appender")
+            try:
+                with reaching("cannot connect to append"):
+                    async with asyncio.timeout(CONNECT_S):
+                        await producer.start()
+            except BaseException as error:
+                await abandon(producer)
+                self._down = (asyncio.get_running_loop().time() + RETRY_S, str(error))
+                raise
+            self._producer = producer
+            return producer
+
+    async def _replace(self, producer: AIOKafkaProducer) -> None:
+        """A producer that lost a batch has a gap in its sequence and can write no more."""
+        async with self._turn:
+            if self._producer is producer:
+                self._producer = None
+                await abandon(producer)
+
+    async def close(self) -> None:
+        """Write what is queued, for a while; then let go."""
+        self._closed = True
+        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for lane in self._lanes.values():
+            self._refuse(lane, LogUnavailable("this log was closed before Kafka took these records"))
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await abandon(producer)
+
+    async def crash(self) -> None:
+        """Let go at once of everything."""
+        self._closed = True
+        for lane in self._lanes.values():
+            if lane.task is not None:
+                lane.task.cancel()
+            self._refuse(lane, LogUnavailable("this log has crashed"))
+        if self._producer is not None:
+            await abandon(self._producer)
+
+
+async def abandon(producer: AIOKafkaProducer) -> None:
+    """Let go of a producer at once, without flushing: nothing of it is waited for any more."""
+    producer._closed = True  # noqa: SLF001 - else it complains when it is collected
+    sender = producer._sender  # noqa: SLF001 - `stop` would flush first, for ever where no broker answers
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - whoever still waits for a batch
+    closing = asyncio.gather(producer.client.close(), sender.close(), return_exceptions=True)
+    await asyncio.wait([closing], timeout=CLOSE_S)
+    for result in closing.result() if closing.done() else ():
+        if isinstance(result, BaseException) and not isinstance(result, TROUBLE):
+            _log.debug("closing a producer: %s", described(result))
+
+
+@contextlib.contextmanager
+def _failing(sent: list[_Job], what: str) -> Iterator[None]:
+    """Tell the callers of a batch what became of it, and raise it as LogUnavailable."""
+    try:
+        with reaching(what):
+            yield
+    except LogUnavailable as refusal:
+        _fail(sent, refusal)
+        raise
+
+
+async def _settled(written: asyncio.Future[Any], seconds: float | None) -> bool:
+    done, _ = await asyncio.wait([written], timeout=seconds)
+    return bool(done)
+
+
+def _fail(jobs: Sequence[_Job], error: LogUnavailable) -> None:
+    for job in jobs:
+        if not job.future.done():
+            job.future.set_exception(error)
+
+
+def _stuck(tp: TopicPartition) -> LogUnavailable:
+    return LogUnavailable(
+        f"Kafka: {tp.topic}[{tp.partition}] has taken nothing for {ACK_S:.0f} s (no leader, or fewer replicas in sync than "
+        "min.insync.replicas); `headwater check --live` looks at the brokers"
+    )
+
+
+def _cost(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"") + OVERHEAD

@@ -1,0 +1,104 @@
+"""How to reach the brokers: the workspace's `log:` as arguments of aiokafka's clients."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.codec import has_lz4, has_zstd
+
+from headwater.errors import ConfigError, Problem
+from headwater.log.kafka.oauth import Tokens
+from headwater.workspace.model import KafkaLogSettings, KafkaTls, SaslPassword, SaslToken, secret
+
+REQUEST_MS = 10_000
+RETRY_MS = 100
+METADATA_MS = 60_000
+RECORD_BYTES = 8 << 20  # of one batch on the wire; topics allow as much (`max.message.bytes`)
+BATCH_BYTES = 1 << 20  # records of one partition that go together, before compression
+
+_SIDE = logging.getLogger("aiokafka")
+_SIDE.setLevel(logging.CRITICAL)  # it tells of each retry; what does not heal by itself, the log raises
+
+
+class Connection:
+    """Makes clients of one cluster."""
+
+    def __init__(self, settings: KafkaLogSettings) -> None:
+        self.settings = settings
+        self._common = _common(settings)
+
+    def client(self, name: str) -> AIOKafkaClient:
+        """A client that is not connected yet (`bootstrap` does)."""
+        return AIOKafkaClient(client_id=f"headwater-{name}", **self._common)
+
+    def producer(
+        self, name: str, transactional_id: str | None = None, timeout_ms: int = 0
+    ) -> AIOKafkaProducer:
+        """A producer, idempotent or transactional; not connected yet."""
+        kind: dict[str, Any] = (
+            {"enable_idempotence": True}
+            if transactional_id is None
+            else {"transactional_id": transactional_id, "transaction_timeout_ms": timeout_ms}
+        )
+        return AIOKafkaProducer(
+            client_id=f"headwater-{name}",
+            acks="all",
+            compression_type=compression(),
+            max_batch_size=BATCH_BYTES,
+            max_request_size=RECORD_BYTES,
+            **kind,
+            **self._common,
+        )
+
+    def admin(self) -> AIOKafkaAdminClient:
+        """A client that looks at topics and changes them; not connected yet."""
+        return AIOKafkaAdminClient(client_id="headwater-admin", **self._common)
+
+
+def compression() -> str | None:
+    """The best codec whose library is there."""
+    if has_zstd():
+        return "zstd"
+    return "lz4" if has_lz4() else None
+
+
+def _common(settings: KafkaLogSettings) -> dict[str, Any]:
+    wanted: dict[str, Any] = {
+        "bootstrap_servers": list(settings.brokers),
+        "request_timeout_ms": REQUEST_MS,
+        "retry_backoff_ms": RETRY_MS,
+        "metadata_max_age_ms": METADATA_MS,
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.tls is not None:
+        wanted["ssl_context"] = tls_context(settings.tls)
+    match settings.sasl:
+        case SaslPassword(mechanism=mechanism, username=username, password=password):
+            wanted["sasl_mechanism"] = mechanism
+            wanted["sasl_plain_username"] = username
+            wanted["sasl_plain_password"] = secret(password)
+        case SaslToken() as sasl:
+            wanted["sasl_mechanism"] = "OAUTHBEARER"
+            wanted["sasl_oauth_token_provider"] = Tokens(sasl)
+    return wanted
+
+
+def tls_context(tls: KafkaTls) -> ssl.SSLContext:
+    """Certificates from files. Raises ConfigError that names the file that cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([Problem(f"log.tls.ca: cannot use {tls.ca!r}: {error}")]) from None
+    if tls.certificate is not None:
+        password = secret(tls.key_password) if tls.key_password is not None else ""
+        try:
+            context.load_cert_chain(tls.certificate, tls.key, password)
+        except (OSError, ssl.SSLError) as error:
+            told = f"log.tls.certificate: cannot use {tls.certificate!r} with key {tls.key or tls.certificate!r}: {error}"
+            raise ConfigError([Problem(told)]) from None
+    return context

@@ -1,0 +1,173 @@
+"""The exclusive owner of an input partition: a transactional producer whose id is the partition's.
+
+Starting the producer (InitProducerId) raises the fence: the broker finishes or aborts what an earlier owner had under way
+and refuses it from then on. A transaction whose outcome is not known ends the claim, for only a new claim can find out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as KafkaPartition
+
+from headwater.clock import Clock
+from headwater.errors import LogUnavailable
+from headwater.log.kafka.appender import abandon
+from headwater.log.kafka.connection import Connection
+from headwater.log.kafka.failures import TROUBLE, fenced, is_fence, unavailable
+from headwater.log.kafka.wire import headers
+from headwater.log.owner import Claim, Ledger
+from headwater.log.protocol import Position, Record, TopicPartition
+
+COMMIT_S = 30.0  # longer than a dead broker's partitions are without a leader
+CLAIM_S = 30.0
+TRANSACTION_MS = 60_000  # the broker aborts a transaction that takes longer: more than COMMIT_S
+
+Outputs = Mapping[TopicPartition, Sequence[Record]]
+Positions = Mapping[TopicPartition, Position]
+
+
+class Written(Protocol):
+    """What the log wants to hear of a claim."""
+
+    def wrote(self, topics: Sequence[str]) -> None:
+        """A transaction wrote to these."""
+        ...
+
+    def refused(self, group: str) -> None:
+        """An owner of the group was refused."""
+        ...
+
+
+class KafkaClaim(Claim):
+    """A claim with its producer (see `headwater.log.protocol.Owner`)."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        group: str,
+        tp: TopicPartition,
+        producer: AIOKafkaProducer,
+        closed: Callable[[], None],
+    ) -> None:
+        super().__init__(ledger, group, tp, 0)
+        self.producer = producer
+        self.turn = asyncio.Lock()
+        self.over: str = ""  # why nothing more can be committed here
+        self._forget = closed
+
+    async def close(self) -> None:
+        """Give the claim up."""
+        if not self._closed:
+            await super().close()
+            self._forget()
+            await abandon(self.producer)
+
+
+async def raise_fence(connection: Connection, group: str, tp: TopicPartition) -> AIOKafkaProducer:
+    """A producer that owns the partition for the group. Raises LogUnavailable."""
+    name = f"{connection.settings.topic_prefix}{group}.{tp.topic}.{tp.partition}"
+    producer = connection.producer(f"owner-{group}-{tp.topic}-{tp.partition}", name, TRANSACTION_MS)
+    try:
+        async with asyncio.timeout(CLAIM_S):
+            await producer.start()
+    except TROUBLE as error:
+        await abandon(producer)
+        raise unavailable(f"cannot claim {tp.topic}[{tp.partition}] for {group!r}", error) from error
+    except BaseException:
+        await abandon(producer)
+        raise
+    return producer
+
+
+async def commit(
+    claim: KafkaClaim, outputs: Outputs, positions: Positions, prefix: str, clock: Clock, told: Written
+) -> dict[TopicPartition, int]:
+    """Write outputs and positions in one Kafka transaction. Raises Fenced or LogUnavailable."""
+    async with claim.turn:
+        if claim.over:
+            raise LogUnavailable(claim.over)
+        where = f"{claim.tp.topic}[{claim.tp.partition}]"
+        claim.over = (
+            f"group {claim.group!r}: an earlier transaction of {where} has an unknown outcome; claim again"
+        )
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                ends = await _commit(claim, outputs, positions, prefix, clock.now_ms())
+        except TROUBLE as error:
+            _consume(claim.producer)
+            if is_fence(error):
+                told.refused(claim.group)
+                raise fenced(claim.group, claim.tp) from error
+            raise unavailable(f"cannot commit a transaction of {where}", error) from error
+        claim.over = ""
+    told.wrote([tp.topic for tp in ends])
+    return ends
+
+
+async def _commit(
+    claim: KafkaClaim, outputs: Outputs, positions: Positions, prefix: str, now_ms: int
+) -> dict[TopicPartition, int]:
+    producer = claim.producer
+    await producer.begin_transaction()
+    if not outputs and not positions:
+        await _join(producer, prefix + claim.group)
+    steps: list[Coroutine[Any, Any, int]] = [
+        _write(producer, prefix + tp.topic, tp.partition, records, now_ms) for tp, records in outputs.items()
+    ]
+    if positions:
+        steps.append(_advance(producer, prefix, claim.group, positions))
+    results = await asyncio.gather(*steps, return_exceptions=True)
+    for result in results:  # all of it is written before any of it is committed
+        if isinstance(result, BaseException):
+            raise result
+    await producer.commit_transaction()
+    return {tp: end for tp, end in zip(outputs, results, strict=False) if isinstance(end, int)}
+
+
+async def _write(
+    producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[Record], now_ms: int
+) -> int:
+    """Send records in as few batches as hold them; the offset after the last one."""
+    end, waiting = 0, list(reversed(records))
+    while waiting:
+        builder, count = producer.create_batch(), 0
+        while waiting and _added(builder, waiting[-1], now_ms):
+            waiting.pop()
+            count += 1
+        written = await (await producer.send_batch(builder, topic, partition=partition))
+        end = written.offset + count
+    return end
+
+
+def _added(builder: Any, record: Record, now_ms: int) -> bool:
+    added = builder.append(
+        timestamp=record.timestamp or now_ms, key=record.key, value=record.value, headers=headers(record)
+    )
+    return added is not None
+
+
+async def _advance(producer: AIOKafkaProducer, prefix: str, group: str, positions: Positions) -> int:
+    offsets = {
+        KafkaPartition(prefix + tp.topic, tp.partition): OffsetAndMetadata(position.offset, position.metadata)
+        for tp, position in positions.items()
+    }
+    await producer.send_offsets_to_transaction(offsets, prefix + group)
+    return len(offsets)
+
+
+async def _join(producer: AIOKafkaProducer, group: str) -> None:
+    """Make an empty transaction one that the broker hears of: it is refused like any other where the fence is up."""
+    while not await producer._sender._do_add_offsets_to_txn(group):  # noqa: SLF001 - no public way asks nothing else
+        continue
+
+
+def _consume(producer: AIOKafkaProducer) -> None:
+    """Take the error out of futures that nobody will wait for."""
+    waiter = producer._txn_manager._transaction_waiter  # noqa: SLF001
+    if waiter is not None and waiter.done() and not waiter.cancelled():
+        waiter.exception()
