@@ -1,4 +1,4 @@
-"""Cluster mode on one machine: `python -m bench.kafka [collector|processed|rows|latency|takeover ...]` prints one JSON object.
+"""Cluster mode on one machine: `python -m bench.kafka [collector|processed|rows|takeover ...]` prints one JSON object.
 
 One broker on loopback, which shares the cores with everything else. `collector` is the collector with acknowledgements by
 Kafka (acks=all, idempotent) in turns with the floor probe of `bench.collector`; `processed` is HTTP to `events.processed`
@@ -197,8 +197,7 @@ def takeover(cluster: Cluster, times: int = 3) -> dict[str, Any]:
              "--connections", "8", "--rate", "2000"], stdout=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            for number in range(times):
-                seconds.append(_one_takeover(running, watched, number))
+            seconds.extend(_one_takeover(running, watched, number) for number in range(times))
         finally:
             background.kill()
             background.wait()
@@ -238,16 +237,19 @@ def main(names: list[str]) -> dict[str, Any]:
     """Run the named measurements (default: all)."""
     wanted = names or ["collector", "processed", "rows", "takeover"]
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="headwater-bench-kafka-") as folder:
-        with Cluster(Path(folder) / "cluster") as cluster:
-            for name in wanted:
-                if name == "collector":
-                    results[name] = collector(cluster, Path(folder))
-                else:
-                    results[name] = {"processed": processed, "rows": rows, "takeover": takeover}[name](
-                        cluster
-                    )
-                print(name, json.dumps(results[name]), file=sys.stderr)
+    parts: dict[str, Callable[[Cluster], dict[str, Any]]] = {
+        "collector": lambda cluster: collector(cluster, cluster.folder),
+        "processed": processed,
+        "rows": rows,
+        "takeover": takeover,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="headwater-bench-kafka-") as folder,
+        Cluster(Path(folder) / "cluster") as cluster,
+    ):
+        for name in wanted:
+            results[name] = parts[name](cluster)
+            print(name, json.dumps(results[name]), file=sys.stderr)
     return results
 
 
