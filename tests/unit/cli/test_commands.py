@@ -74,6 +74,18 @@ def test_check_says_where_the_log_keeps_more_than_its_settings(folder: Path) -> 
     assert "hint: log.retention_bytes is set" in result.stdout
 
 
+def test_check_hints_at_a_filter_without_quotes(folder: Path) -> None:
+    """`type = track` is legal and lets nothing through: whoever checks the workspace is shown the quotes."""
+    (folder / "headwater.yaml").write_text(
+        "workspace: acme\nsources: {web: {kind: browser, write_keys: [wk_web]}}\n"
+        "destinations:\n  hook: {type: webhook, url: 'https://example.com/in', filter: type = track}\n"
+    )
+    result = run("check")
+    assert result.exit_code == 0
+    assert "hint: destinations.hook.filter: no event has a field `track`" in result.stdout
+    assert 'a text stands in quotes: `type = "track"`' in result.stdout
+
+
 def test_check_prints_every_problem_with_its_place(folder: Path) -> None:
     """As compilers do, so that editors can jump there; exit code 2."""
     (folder / "headwater.yaml").write_text(
