@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 CAMEL: Any = "camel"
+RESOLVED = b'{"kind":"resolved"'  # how the record of a decision begins
 
 
 class Retrying(Struct, kw_only=True):
@@ -119,4 +120,4 @@ _resolved = msgspec.json.Decoder(Resolved)
 
 def decode_dead(value: bytes) -> Dead | Resolved:
     """A record of `dead.*`: a letter, or what was decided about earlier ones."""
-    return _resolved.decode(value) if value.startswith(b'{"kind":"resolved"') else _dead.decode(value)
+    return _resolved.decode(value) if value.startswith(RESOLVED) else _dead.decode(value)

@@ -22,6 +22,7 @@ from headwater.clock import SystemClock
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Position, TopicPartition
+from tests.support.delivering import letters_of
 from tests.unit.destinations.clickhouse.loading import (
     GROUP,
     PROCESSED,
@@ -476,7 +477,7 @@ async def test_a_dead_letter_of_a_side_topic_is_counted_like_any_other(clean: Cl
     await log.append([entry(b"no json", topic=topics.DROPPED)])
     async with loading(clean, log):
         async with asyncio.timeout(20):
-            while not (await dlq.open_letters(log, "warehouse")):
+            while not (await letters_of(log, "warehouse")):
                 await log.wait([topics.DESTINATION_TOTALS], 0.05)
         await dlq.discard(log, await Books.load(log, "warehouse"), SystemClock())
     totals = (await all_totals(log))["warehouse"]
