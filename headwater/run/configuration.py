@@ -120,10 +120,16 @@ def narrow(workspace: Workspace, only: str | None) -> Workspace:
 
 def embedded_clickhouse(workspace: Workspace) -> bool:
     """Whether a destination uses the engine inside Headwater."""
-    return any(
-        d.type == "clickhouse" and d.enabled and not d.options.get("url")
-        for d in workspace.destinations.values()
-    )
+    return bool(embedded_tables(workspace))
+
+
+def embedded_tables(workspace: Workspace) -> list[str]:
+    """The destinations that use the engine inside Headwater."""
+    return [
+        name
+        for name, d in workspace.destinations.items()
+        if d.type == "clickhouse" and d.enabled and not d.options.get("url")
+    ]
 
 
 def require_engine(loaded: Loaded) -> None:

@@ -135,6 +135,23 @@ def of_flow(funnel: Funnel, data: DataDir) -> Iterator[Finding]:
             yield Finding("warning", "retries", f"{flow.retrying} events wait for another attempt at {name}")
 
 
+async def of_tables(log: Log, workspace: Workspace, data: DataDir) -> list[Finding]:
+    """Whether the embedded engine's folder is there, where anything was loaded into it."""
+    from destinations.clickhouse.anew import loaded_before
+
+    folder = data.clickhouse
+    if folder.is_dir() and any(folder.iterdir()):
+        return []
+    embedded = configuration.embedded_tables(workspace)
+    gone = [name for name in embedded if await loaded_before(log, name)]
+    what = (
+        f"{folder}, the embedded ClickHouse, is gone though {', '.join(gone)} loaded events into it: the next start makes "
+        "it anew and loads all that the log still holds; what is older comes from a backup alone, restored before that"
+    )
+    do = f"headwater up --dir {data.root}  # where it runs: stop it first; or restore {folder} from a backup"
+    return [Finding("problem", "tables", what, do)] if gone else []
+
+
 async def of_clock(log: Log, now_ms: int) -> Finding:
     """Whether the machine's clock has gone back behind what was already written."""
     newest = 0

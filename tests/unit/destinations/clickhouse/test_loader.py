@@ -13,6 +13,7 @@ import pytest
 from msgspec import Raw
 from prometheus_client import REGISTRY
 
+from destinations.clickhouse.anew import begin_anew, loaded_before
 from destinations.clickhouse.engine import ClickHouse, Client, EngineError
 from destinations.kit import dlq
 from destinations.kit.books import Books, all_totals
@@ -450,23 +451,50 @@ async def test_a_repair_goes_no_farther_than_the_log(clean: ClickHouse) -> None:
         await until(lambda: base_rows(clean) == ["later", "there"])
 
 
-async def test_tables_that_vanished_are_loud(clean: ClickHouse, caplog: pytest.LogCaptureFixture) -> None:
-    """A deleted database is made anew and what it lacks is told; a dropped table is named, with what to do."""
+async def test_tables_that_vanished_are_loaded_again(
+    clean: ClickHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A deleted database is made anew with all that the log holds, people too; a dropped table is named, with what to do."""
     log = MemoryLog()
+    person = profile.User("u1", {"email": (Raw(b'"a@b.test"'), 9)}, first_seen=1, last_seen=9)
     await log.append([entry(event("before"))])
+    await log.append([entry(profile.encode(person), topic=topics.PROFILES, key=b"user:u1")])
     try:
         async with loading(clean, log, database="anew"):
-            await loaded(log)
+            await loaded(log, (topics.PROCESSED, topics.PROFILES))
+        people = clean.query("SELECT id FROM anew.users")
+        assert people == [["u1"]]
         assert "new and empty" not in caplog.text
         clean.command("DROP DATABASE anew")
         await log.append([entry(event("after"))])
         async with loading(clean, log, database="anew"):
-            await loaded(log)
+            await loaded(log, (topics.PROCESSED, topics.PROFILES))
         assert "new and empty" in caplog.text
-        assert base_rows(clean, "anew") == ["after"]
+        assert "(2 events;" in caplog.text
+        assert base_rows(clean, "anew") == ["after", "before"]
+        assert clean.query("SELECT id FROM anew.users") == people
+        assert (await all_totals(log))["warehouse"].balances()
         clean.command("DROP TABLE anew.events SYNC")
         async with loading(clean, log, database="anew"):
             await until(lambda: "somebody dropped it" in caplog.text)
+    finally:
+        clean.command("DROP DATABASE anew")
+
+
+async def test_a_kill_before_the_tables_are_made_anew_costs_nothing(clean: ClickHouse) -> None:
+    """The positions are back at the beginning and the tables are not there yet: the next start loads everything once."""
+    log = MemoryLog()
+    await log.append([entry(event("m1")), entry(event("m2"))])
+    try:
+        async with loading(clean, log, database="anew"):
+            await loaded(log)
+        clean.command("DROP DATABASE anew")
+        assert await loaded_before(log, "warehouse")
+        await begin_anew(log, "warehouse", "anew")
+        assert not await loaded_before(log, "warehouse")
+        async with loading(clean, log, database="anew"):
+            await loaded(log)
+        assert base_rows(clean, "anew") == ["m1", "m2"]
     finally:
         clean.command("DROP DATABASE anew")
 
