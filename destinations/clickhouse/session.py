@@ -69,7 +69,7 @@ class Session:
     async def run(self, stop: asyncio.Event) -> None:
         """Read and flush until `stop`. Raises LogError, EngineError, Stopped."""
         loader = self._loader
-        self._books = await Books.load(loader.log, loader.name)
+        self._books = await Books.begin(loader.log, loader.name)
         group = topics.DESTINATION_GROUP_PREFIX + loader.name
         self._consumer = await loader.log.consumer(group, TOPICS, self)
         while not stop.is_set():

@@ -88,6 +88,7 @@ class Totals(Struct, kw_only=True):
     retrying: int = 0
     dead: int = 0
     discarded: int = 0
+    logs: dict[str, str] = field(default_factory=dict)  # partition -> id of the log that was read
 
     def balances(self) -> bool:
         """Whether every event read is accounted for."""
@@ -107,6 +108,7 @@ class Totals(Struct, kw_only=True):
             retrying=self.retrying + change.retrying,
             dead=self.dead + change.dead,
             discarded=self.discarded + change.discarded,
+            logs={**self.logs, **change.logs},
         )
 
 

@@ -273,6 +273,28 @@ async def test_a_log_made_anew_is_loaded_beside_the_old_rows(clean: ClickHouse) 
     assert base_rows(clean) == ["new1", "new2", "old1", "old2"]
 
 
+async def test_a_log_that_outgrew_the_position_of_another_is_loaded_whole(
+    clean: ClickHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ids of the two logs differ: nothing of the new one is passed over, not even beside an intent of the old one."""
+    logs = MemoryLog(), MemoryLog()
+    for number, log in enumerate(logs):
+        counts = json.dumps({"partition": 0, "log": f"log {number}"}).encode()
+        await log.append([entry(counts, topic=topics.TOTALS, key=b"0")])
+        await log.append([entry(event(f"{number}-{n}")) for n in range(2 + 3 * number)])
+    old, new = logs
+    async with loading(clean, old):
+        await loaded(old)
+    counts = (await old.read(TopicPartition(topics.DESTINATION_TOTALS, 0), 0)).records[-1].value or b""
+    await new.append([entry(counts, topic=topics.DESTINATION_TOTALS, key=b"warehouse")])
+    await new.store(GROUP, {PROCESSED: Position(2, '{"to":4}')})
+    async with loading(clean, new):
+        await loaded(new)
+    assert base_rows(clean) == ["0-0", "0-1", *(f"1-{n}" for n in range(5))]
+    assert caplog.text.count("is of another log than the one that was read") == 1
+    assert (await all_totals(new))["warehouse"].logs == {"0": "log 1"}
+
+
 @pytest.mark.parametrize("operation", ["transaction", "commit"])
 @pytest.mark.parametrize("written", [False, True])
 async def test_a_failing_log_loses_and_doubles_nothing(
