@@ -27,6 +27,7 @@ from headwater.run import files
 from headwater.run.ports import PortUnavailable
 
 START_S = 120.0  # 4 s on an idle machine, 10 s for three; ten times that on a busy one
+END_S = 60.0
 SIZES = (1, 3)
 _JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
@@ -132,11 +133,11 @@ class Cluster:
         self._wait([number], seconds)
 
     def kill(self, number: int, sign: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to one broker; after SIGKILL, wait until it is gone."""
+        """Send a signal to one broker (SIGSTOP, SIGCONT, ...); after SIGKILL or SIGTERM, wait until it is gone."""
         target = self._running[number].process
         process.send(target, sign)
-        if sign is signal.SIGKILL and process.wait([target], 30):
-            raise BrokerFailed(f"broker {number} (pid {target.pid}) outlives SIGKILL")
+        if sign in (signal.SIGKILL, signal.SIGTERM) and process.wait([target], END_S):
+            raise BrokerFailed(f"broker {number} (pid {target.pid}) runs on {END_S:.0f} s after {sign.name}")
 
     def stop(self, seconds: float = STOP_S) -> None:
         """End all brokers: SIGTERM, after `seconds` SIGKILL. What was acknowledged stays in the folder."""
