@@ -11,6 +11,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -183,8 +184,10 @@ class Cluster:
             text = layout.render(layout.properties(node, nodes, self._security, self._settings))
             files.replace(node.properties, text.encode())
         files.replace(self.folder / "log4j2.properties", jars.resource("log4j2.properties").encode())
-        for node in nodes:
-            _make_storage(node, [java, "-cp", f"{libs}/*"], cluster_id, self._security)
+        new = [node for node in nodes if not node.formatted.exists()]
+        with ThreadPoolExecutor(len(nodes)) as pool:  # each is a Java start of a second
+            for _ in pool.map(lambda node: _make_storage(node, java, libs, cluster_id, self._security), new):
+                continue
 
     def _spawn(self, node: Node, java: str, libs: Path) -> None:
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
@@ -234,26 +237,17 @@ def _refuse_used_ports(node: Node) -> None:
             )
 
 
-def _make_storage(node: Node, java: list[str], cluster_id: str, security: Security | None) -> None:
-    """Run Kafka's storage tool once; a half-made folder of a killed start is made anew."""
-    done = node.folder / "formatted"
-    if done.exists():
-        return
+def _make_storage(node: Node, java: str, libs: Path, cluster_id: str, security: Security | None) -> None:
+    """Run Kafka's storage tool; a half-made folder of a killed start is made anew."""
     shutil.rmtree(node.data, ignore_errors=True)
-    tool = [*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
-    command = [
-        *tool,
-        "-t",
-        cluster_id,
-        "-c",
-        str(node.properties),
-        *(layout.scram(security) if security else []),
-    ]
+    tool = [java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{libs}/*", "kafka.tools.StorageTool"]
+    users = layout.scram(security) if security else []
+    command = [*tool, "format", "-t", cluster_id, "-c", str(node.properties), *users]
     told = subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)  # noqa: S603
     if told.returncode:
         words = "\n".join((told.stdout + told.stderr).strip().splitlines()[-5:])
         raise BrokerFailed(f"Kafka's storage tool failed for broker {node.id} in {node.folder}:\n{words}")
-    done.touch()
+    node.formatted.touch()
 
 
 def _tail(path: Path, lines: int = 15) -> str:
