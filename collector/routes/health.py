@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from collector.codes import REFUSALS
 from collector.ingest import Ingest
 from collector.replies import json_reply
 from collector.routes.ingest import to_response
 from headwater.errors import HeadwaterError
+from headwater.exposition import CONTENT_TYPE, exposition
 from headwater.log import topics
 
 _LAG_TIMEOUT_S = 2.0
@@ -78,8 +76,8 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
 
     async def metrics() -> Response:
         ingest.tally.flush()
-        text = await asyncio.to_thread(_metrics)
-        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+        text = await asyncio.to_thread(exposition)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
 
     web.add_api_route(
         "/health",
@@ -109,12 +107,3 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
         responses={200: {"description": "Metrics", "content": {"text/plain": {}}}},
         operation_id="metrics",
     )
-
-
-def _metrics() -> bytes:
-    """The metrics as text; of every process where they share a folder."""
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)

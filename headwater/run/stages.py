@@ -13,6 +13,7 @@ import uvicorn
 from headwater.clock import Clock
 from headwater.log import topics
 from headwater.log.protocol import Log, TopicPartition
+from headwater.run import health
 from headwater.run.ports import listen
 from headwater.run.settings import LOOPBACK, StageSettings
 from headwater.serving import Server
@@ -105,7 +106,8 @@ WORK: dict[str, Work] = {"collector": collector, "processor": processor, "destin
 async def _until_left(
     context: Context, work: Awaitable[None], stop: asyncio.Event, groups: Callable[[], dict[str, str]]
 ) -> None:
-    async with asyncio.TaskGroup() as tasks:
+    answers = health.Health(context.log, context.clock, context.leave, groups)
+    async with health.answering(context.settings, answers), asyncio.TaskGroup() as tasks:
         working = asyncio.ensure_future(work)
         context.ready()
         leaving = tasks.create_task(context.leave.wait())
