@@ -46,6 +46,9 @@ class Readiness:
         return found
 
     async def _behind(self) -> str | None:
+        if not (limit := self._ingest.live.current.limits.ready_lag_s):
+            self._lag = {}
+            return None
         try:
             async with asyncio.timeout(_LAG_TIMEOUT_S):
                 lags = await self._ingest.log.lag(topics.PROCESSOR_GROUP, [topics.ACCEPTED])
@@ -54,7 +57,6 @@ class Readiness:
         now = self._ingest.clock.now_ms()
         age = max(((now - lag.oldest_ms) / 1000 for lag in lags if lag.oldest_ms), default=0.0)
         self._lag = {"events": sum(lag.events for lag in lags), "seconds": round(max(0.0, age), 3)}
-        limit = self._ingest.live.current.limits.ready_lag_s
         if age <= limit:
             return None
         return f"the oldest unprocessed event is {age:.0f} s old; limits.ready_lag_s is {limit:g}"
