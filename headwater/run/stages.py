@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import uvicorn
 
 from headwater.clock import Clock
+from headwater.errors import LogUnavailable
 from headwater.log import topics
 from headwater.log.protocol import Log, TopicPartition
 from headwater.run import health
@@ -114,7 +115,10 @@ async def _until_left(
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         leaving.cancel()
         if not working.done():
-            await backlog(context.log, groups(), context.clock)
+            try:
+                await backlog(context.log, groups(), context.clock)
+            except LogUnavailable as error:  # told to leave while Kafka is away: that is no failure of ours
+                logger.warning("leaving the backlog for the next start: %s", error)
         stop.set()
         await working
 

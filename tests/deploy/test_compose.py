@@ -111,6 +111,7 @@ def test_a_stage_starts_a_command_line_that_exists_on_a_workspace_that_loads(nam
     assert str(parameters["workspace"]) == image_environment()["HEADWATER_WORKSPACE"]
     assert command != "destination" or parameters["name"] in loaded(service).destinations
     assert loaded(service).log.type == "kafka"
+    assert loaded(service).limits.ready_lag_s == 0
 
 
 def test_every_stage_is_there_and_every_destination_once() -> None:
