@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from collector.codes import REFUSALS
 from collector.ingest import Ingest
 from collector.replies import json_reply
 from collector.routes.ingest import to_response
 from headwater.errors import HeadwaterError
+from headwater.exposition import CONTENT_TYPE, exposition
 from headwater.log import topics
 
 _LAG_TIMEOUT_S = 2.0
@@ -48,6 +46,9 @@ class Readiness:
         return found
 
     async def _behind(self) -> str | None:
+        if not (limit := self._ingest.live.current.limits.ready_lag_s):
+            self._lag = {}
+            return None
         try:
             async with asyncio.timeout(_LAG_TIMEOUT_S):
                 lags = await self._ingest.log.lag(topics.PROCESSOR_GROUP, [topics.ACCEPTED])
@@ -56,7 +57,6 @@ class Readiness:
         now = self._ingest.clock.now_ms()
         age = max(((now - lag.oldest_ms) / 1000 for lag in lags if lag.oldest_ms), default=0.0)
         self._lag = {"events": sum(lag.events for lag in lags), "seconds": round(max(0.0, age), 3)}
-        limit = self._ingest.live.current.limits.ready_lag_s
         if age <= limit:
             return None
         return f"the oldest unprocessed event is {age:.0f} s old; limits.ready_lag_s is {limit:g}"
@@ -78,8 +78,8 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
 
     async def metrics() -> Response:
         ingest.tally.flush()
-        text = await asyncio.to_thread(_metrics)
-        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+        text = await asyncio.to_thread(exposition)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
 
     web.add_api_route(
         "/health",
@@ -109,12 +109,3 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
         responses={200: {"description": "Metrics", "content": {"text/plain": {}}}},
         operation_id="metrics",
     )
-
-
-def _metrics() -> bytes:
-    """The metrics as text; of every process where they share a folder."""
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)

@@ -496,3 +496,19 @@ async def test_a_log_that_fails_while_a_partition_is_opened_leaves_the_state_fol
     await one.close()
     await consumer.close()
     await rig.check()
+
+
+async def test_the_lag_of_a_partition_that_was_given_up_is_told_as_nothing() -> None:
+    """Its new owner tells it; an old number beside the new one would make the sum over all processes wrong."""
+    rig = Rig()
+    await rig.accept([accepted(1, "m1")])
+    worker, consumer = await rig.start()
+    await worker._claim(consumer, TopicPartition(ACCEPTED, 0))
+    await worker._measure()
+    gauge = metrics.PROCESSOR_LAG.labels("0")
+    assert gauge._value.get() == 1
+    await worker.close()
+    rig.clock.advance(60)
+    await worker._measure()
+    assert gauge._value.get() == 0
+    await consumer.close()
