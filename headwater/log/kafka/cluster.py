@@ -30,7 +30,7 @@ PATIENCE_S = 20.0
 CONNECT_S = 10.0
 CLOSE_S = 5.0
 PAUSE_S = 0.1
-COMMITTED = 1  # isolation level
+UNCOMMITTED, COMMITTED = 0, 1  # isolation levels
 EARLIEST, LATEST = -2, -1
 UNSTABLE = 88  # UNSTABLE_OFFSET_COMMIT: a transaction that moves the position is being finished
 
@@ -84,18 +84,22 @@ class Cluster:
         begins, ends = await asyncio.gather(self.offsets(tps, EARLIEST), self.offsets(tps, LATEST))
         return {tp: Bounds(begins[tp], max(begins[tp], ends[tp])) for tp in tps}
 
-    async def offsets(self, tps: Sequence[TopicPartition], which: int) -> dict[TopicPartition, int]:
-        """`EARLIEST` or `LATEST` offsets."""
-        return await self.persist("cannot ask for offsets", lambda: self._offsets(tps, which))
+    async def offsets(
+        self, tps: Sequence[TopicPartition], which: int, isolation: int = COMMITTED
+    ) -> dict[TopicPartition, int]:
+        """`EARLIEST` or `LATEST` offsets; `UNCOMMITTED` counts what transactions under way have written too."""
+        return await self.persist("cannot ask for offsets", lambda: self._offsets(tps, which, isolation))
 
-    async def _offsets(self, tps: Sequence[TopicPartition], which: int) -> dict[TopicPartition, int]:
+    async def _offsets(
+        self, tps: Sequence[TopicPartition], which: int, isolation: int
+    ) -> dict[TopicPartition, int]:
         client = await self.client()
         by_node = await self.by_leader(client, tps)
         found: dict[TopicPartition, int] = {}
 
         async def ask(node: int, some: list[TopicPartition]) -> None:
             topics = [(t, [(n, which) for n in numbers]) for t, numbers in self._by_topic(some)]
-            answer = await client.send(node, OffsetRequest(-1, COMMITTED, topics))
+            answer = await client.send(node, OffsetRequest(-1, isolation, topics))
             for topic, parts in answer.topics:
                 for number, code, *_, offset in parts:
                     _check(code)
