@@ -1,4 +1,4 @@
-"""Looking at what a workspace refers to: brokers, topics, ClickHouse servers, hosts; are they there, and as they should be?"""
+"""Looking at what a workspace refers to: brokers, topics, ClickHouse servers and hosts."""
 
 from __future__ import annotations
 
