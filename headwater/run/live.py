@@ -93,7 +93,7 @@ async def _host(what: str, url: str) -> Look:
         async with asyncio.timeout(TIMEOUT_S):
             await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        return Look("problem", what, f"host {host!r} has no address: {error or 'no answer in time'}")
+        return Look("problem", what, f"host {host!r} has no address: {type(error).__name__}: {error}")
     return Look("ok", what, f"host {host} has an address")
 
 

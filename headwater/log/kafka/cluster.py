@@ -7,6 +7,7 @@ after some eleven seconds) it raises LogUnavailable.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
@@ -155,17 +156,33 @@ class Cluster:
     ) -> dict[TopicPartition, Position]:
         """Committed positions of a group (None: all it has), once no transaction is about to move them."""
         return await self.persist(
-            f"cannot read the positions of {group!r}", lambda: self._positions(group, partitions)
+            f"cannot read the positions of {group!r}", lambda: self._positions(group, partitions, stable=True)
+        )
+
+    async def glimpse(
+        self, group: str, partitions: Sequence[TopicPartition], seconds: float
+    ) -> dict[TopicPartition, Position]:
+        """The same for who only looks on: after so many seconds a transaction under way is not waited for any more."""
+        if seconds:
+            with contextlib.suppress(LogUnavailable):
+                return await self.persist(
+                    "", lambda: self._positions(group, partitions, stable=True), patience=seconds
+                )
+        return await self.persist(
+            f"cannot read the positions of {group!r}",
+            lambda: self._positions(group, partitions, stable=False),
         )
 
     async def _positions(
-        self, group: str, partitions: Sequence[TopicPartition] | None
+        self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool
     ) -> dict[TopicPartition, Position]:
         client = await self.client()
         node = await self._coordinator(client, group)
         asked = None if partitions is None else self._by_topic(partitions)
         answer = await client.send(
-            node, StableOffsetsRequest(self.prefix + group, asked), group=ConnectionGroup.COORDINATION
+            node,
+            StableOffsetsRequest(self.prefix + group, asked, stable=stable),
+            group=ConnectionGroup.COORDINATION,
         )
         _check(answer.error_code)
         found: dict[TopicPartition, Position] = {}

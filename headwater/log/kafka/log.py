@@ -157,7 +157,11 @@ class KafkaLog:
         share = {other for member in self._of(group) for other in member.assignment()}
         held = {claim.tp for claim in self._claims if claim.group == group}
         producer = await self._fences.take(group, tp, share - held)
-        claim = owner.KafkaClaim(self, group, tp, producer, lambda: self._claims.discard(claim))
+
+        async def stored() -> Position | None:
+            return (await self._cluster.positions(group, [tp])).get(tp)
+
+        claim = owner.KafkaClaim(self, group, tp, producer, stored, lambda: self._claims.discard(claim))
         self._claims.add(claim)
         return claim
 
@@ -233,9 +237,9 @@ class KafkaLog:
         return await lags(self._cluster, group, tps)
 
     async def committed(self, group: str, tp: TopicPartition) -> Position | None:
-        """A group's stored position."""
+        """A group's stored position, seen from outside; `Owner.position` is the one to go by."""
         self._known(tp)
-        return (await self._cluster.positions(group, [tp])).get(tp)
+        return (await self._cluster.glimpse(group, [tp], OWN_S)).get(tp)
 
     async def forget_group(self, group: str) -> None:
         """Fence the group's owners and remove its positions. Raises LogUnavailable while it has members."""

@@ -7,7 +7,7 @@ and refuses it from then on. A transaction whose outcome is not known ends the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -53,6 +53,7 @@ class KafkaClaim(Claim):
         group: str,
         tp: TopicPartition,
         producer: AIOKafkaProducer,
+        stored: Callable[[], Awaitable[Position | None]],
         closed: Callable[[], None],
     ) -> None:
         super().__init__(ledger, group, tp, 0)
@@ -60,6 +61,11 @@ class KafkaClaim(Claim):
         self.turn = asyncio.Lock()
         self.over: str = ""  # why nothing more can be committed here
         self._forget = closed
+        self._stored = stored
+
+    async def position(self) -> Position | None:
+        """The committed position, once no transaction is about to move it."""
+        return await self._stored()
 
     async def close(self) -> None:
         """Give the claim up."""
