@@ -6,13 +6,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ROUNDS ?= 10
 
-.PHONY: help demo test check fmt lint types imports unit crash bench docs clean
+.PHONY: help demo demo-kafka test check fmt lint types imports unit crash bench docs clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## install, start everything on this machine, send a demo stream, show the answers (DEMO_EXIT=1 ends by itself)
 	@$(BIN)/headwater demo $(if $(DEMO_EXIT),--exit,)
+
+demo-kafka: $(VENV)/.run ## the same on Apache Kafka: one broker on loopback, installed with Maven at the first start (needs Java)
+	@$(BIN)/headwater demo --kafka $(if $(DEMO_EXIT),--exit,)
 
 test: system-deps $(VENV)/.dev node-deps check unit ## install what the tests need (Debian, PyPI, npm), then lint, types, import rules and all tests
 

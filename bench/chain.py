@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from headwater.event import Accepted, Drop, Event, decode_accepted, encode, encode_accepted
+from bench.records import collected
+from headwater import accepted
+from headwater.event import Drop, Event, encode
+from headwater.log.protocol import Record
 from headwater.workspace.model import Account, Bots, Identity, Workspace
 from processors import account, bots, identity
 from processors.normalize import normalize
@@ -28,7 +31,8 @@ BOT = "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)"
 WORKSPACE = Workspace.model_validate(
     {"workspace": "bench", "sources": {"web": {"kind": "browser", "write_keys": ["w"]}}}
 )
-BATCH = 1_000
+REQUEST = 100
+BATCH = 10  # requests the worker takes at once
 Result = TypeVar("Result")
 T0 = 1_780_000_000_000
 
@@ -88,18 +92,13 @@ def body(rng: random.Random, number: int) -> dict[str, Any]:
     return found
 
 
-def line(rng: random.Random, number: int) -> bytes:
-    """One accepted line."""
-    sent = body(rng, number)
-    raw = json.dumps(sent, separators=(",", ":")).encode()
-    accepted = Accepted(
-        source_id="web", channel="browser", type=sent["type"], message_id=sent["messageId"],
-        received_at="2026-05-28T20:26:40.200Z", timestamp="2026-05-28T20:26:40.100Z",
-        original_timestamp="2026-05-28T20:26:40.000Z", sent_at="2026-05-28T20:26:40.100Z", anonymous_id=sent["anonymousId"],
-        user_id=sent["userId"], group_id=sent.get("groupId"), ip=f"198.51.{number % 199}.{number % 251}",
-        body=type(Accepted(source_id="", channel="browser", type="", message_id="", received_at="", timestamp="").body)(raw),
-    )  # fmt: skip
-    return encode_accepted(accepted)
+def request(rng: random.Random, first: int) -> Record:
+    """What one request of `REQUEST` events becomes."""
+    bodies = [
+        json.dumps(body(rng, number), separators=(",", ":")).encode()
+        for number in range(first, first + REQUEST)
+    ]
+    return collected(bodies, T0 + 200)
 
 
 class Meter:
@@ -121,14 +120,19 @@ def passed(step: Callable[[Any], Event | Drop], events: list[Any]) -> list[Event
     return [event for event in map(step, events) if isinstance(event, Event)]
 
 
+def decoded(requests: list[Record]) -> list[Any]:
+    """The events of some requests."""
+    return [one for request in requests for one in accepted.read(request.value)]
+
+
 def once(
-    lines: list[bytes], steps: dict[str, Callable[[Any], Event | Drop]], profiles: Profiles
+    requests: list[Record], steps: dict[str, Callable[[Any], Event | Drop]], profiles: Profiles
 ) -> dict[str, int]:
-    """All lines through all steps, in batches as the worker takes them."""
+    """All events through all steps, in batches as the worker takes them."""
     meter = Meter()
-    for at in range(0, len(lines), BATCH):
-        batch = lines[at : at + BATCH]
-        found: list[Any] = meter.timed("decode", partial(list, map(decode_accepted, batch)))
+    for at in range(0, len(requests), BATCH):
+        batch = requests[at : at + BATCH]
+        found: list[Any] = meter.timed("decode", partial(decoded, batch))
         for name, step in steps.items():
             found = meter.timed(name, partial(passed, step, found))
         meter.timed("records", profiles.drain_records)
@@ -139,7 +143,7 @@ def once(
 def main(events: int = 20_000, rounds: int = 5) -> None:
     """Print one line for each step."""
     rng = random.Random(7)
-    lines = [line(rng, number) for number in range(events)]
+    requests = [request(rng, first) for first in range(0, events, REQUEST)]
     table = NoTable()
     profiles = Profiles(table, table, table, table)
     steps: dict[str, Callable[[Any], Event | Drop]] = {
@@ -148,10 +152,12 @@ def main(events: int = 20_000, rounds: int = 5) -> None:
         "identity": identity.build(Identity(), profiles),
         "account": account.build(Account(), profiles),
     }
-    once(lines, steps, profiles)  # fills the caches
-    found = [once(lines, steps, profiles) for _ in range(rounds)]
+    once(requests, steps, profiles)  # fills the caches
+    found = [once(requests, steps, profiles) for _ in range(rounds)]
     medians = {name: statistics.median(spent[name] for spent in found) / 1000 / events for name in found[0]}
-    print(f"{events} events of {sum(map(len, lines)) // events} B, us of CPU an event")
+    print(
+        f"{events} events of {sum(len(one.value or b'') for one in requests) // events} B, us of CPU an event"
+    )
     for name, median in medians.items():
         print(f"  {name:10} {median:6.2f}")
     four = sum(medians[name] for name in steps)

@@ -19,11 +19,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Raw
+import msgspec
 
+from bench.records import collected
 from headwater import codec, timestamps
 from headwater.clock import SystemClock
-from headwater.event import Accepted, decode_accepted, encode_accepted
+from headwater.event import OptionalRaw
 from headwater.log.memory import MemoryLog
 from headwater.log.open import open_log
 from headwater.log.protocol import Entry, Log, Record
@@ -38,10 +39,23 @@ from processors.dedupe import Memory
 from processors.profiles import Profiles
 
 RECORD_EVENTS = 100
+T0 = 1_750_000_000_000
 AGENTS = [
     f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.0.0 Safari/537.36"
     for n in range(100, 140)
 ]
+
+
+class _Floor(msgspec.Struct, rename="camel"):
+    type: str | None = None
+    message_id: str | None = None
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    timestamp: str | None = None
+    event: str | None = None
+    properties: OptionalRaw = None
+    context: OptionalRaw = None
+    traits: OptionalRaw = None
 
 
 def workspace() -> Workspace:
@@ -52,10 +66,13 @@ def workspace() -> Workspace:
 
 
 def event(n: int, draw: random.Random) -> bytes:
-    """An accepted event of about 1.2 KB; one in fifty identifies, one in a hundred is a group call."""
-    person, now = draw.randrange(5_000), timestamps.iso(1_750_000_000_000 + n)
+    """An event of about 1.2 KB as a client sends it; one in fifty identifies, one in a hundred is a group call."""
+    person, now = draw.randrange(5_000), timestamps.iso(T0 + n)
     kind = "identify" if n % 50 == 0 else "group" if n % 100 == 1 else "track"
-    body = {
+    return codec.dumps({
+        "type": kind, "messageId": f"ajs-next-{T0 + n}-{draw.randrange(1 << 64):016x}", "timestamp": now,
+        "anonymousId": f"anon-{person}", "userId": f"user-{person}" if person % 3 == 0 or kind == "identify" else None,
+        **({"groupId": f"account-{person % 400}"} if kind == "group" else {}),
         "event": draw.choice(["Signed Up", "Report Opened", "Invoice Paid"]),
         "properties": {"plan": "pro", "amount": draw.randrange(1000) / 10,
                        "items": [{"sku": f"S{i}", "qty": i} for i in range(6)],
@@ -68,42 +85,27 @@ def event(n: int, draw: random.Random) -> bytes:
             "campaign": {"source": "ads", "medium": "cpc", "name": "spring"}, "screen": {"width": 1920, "height": 1080},
         },
         "traits": {"email": f"user{person}@example.com", "plan": "pro"},
-    }  # fmt: skip
-    return encode_accepted(
-        Accepted(
-            source_id="web",
-            channel="browser",
-            type=kind,
-            message_id=f"ajs-next-{1_750_000_000_000 + n}-{draw.randrange(1 << 64):016x}",
-            received_at=now,
-            timestamp=now,
-            sent_at=now,
-            original_timestamp=now,
-            anonymous_id=f"anon-{person}",
-            user_id=f"user-{person}" if person % 3 == 0 or kind == "identify" else None,
-            group_id=f"account-{person % 400}" if kind == "group" else None,
-            body=Raw(codec.dumps(body)),
-        )
-    )
+    })  # fmt: skip
 
 
 def records(count: int, duplicates: float) -> list[Record]:
     """Accepted records of `RECORD_EVENTS` events, a share of them copies of earlier ones."""
     draw = random.Random(7)
-    lines: list[bytes] = []
+    bodies: list[bytes] = []
     for n in range(count):
-        lines.append(draw.choice(lines) if lines and draw.random() < duplicates else event(n, draw))
+        bodies.append(draw.choice(bodies) if bodies and draw.random() < duplicates else event(n, draw))
     return [
-        Record(b"\n".join(lines[at : at + RECORD_EVENTS]), events=len(lines[at : at + RECORD_EVENTS]))
+        collected(bodies[at : at + RECORD_EVENTS], T0 + at + RECORD_EVENTS)
         for at in range(0, count, RECORD_EVENTS)
     ]
 
 
 def floor(given: list[Record]) -> None:
-    """The least anything can do: split lines and decode them, typed."""
+    """The least anything can do: split lines and decode them, typed, bodies left as they are."""
+    decode = msgspec.json.Decoder(_Floor).decode
     for record in given:
         for line in (record.value or b"").split(b"\n"):
-            decode_accepted(line)
+            decode(line)
 
 
 def chain(given: list[Record]) -> None:

@@ -16,12 +16,13 @@ from msgspec import Raw, Struct
 
 from collector import items, nesting
 from collector.items import Item, Rejected
-from collector.line import END, Template, Times
+from collector.line import Template, Times
 from collector.outcome import Outcome
-from collector.stamp import sent_of_all, sent_of_one, stamp
-from collector.usual import Usual
+from collector.usual import take
 from headwater import codec, limits, timestamps
+from headwater.accepted import Shared, encode_shared
 from headwater.event import Channel, OptionalRaw
+from headwater.stamp import sent_of_all, sent_of_one, stamp
 
 BATCH_LIMIT = limits.BATCH_BYTES + limits.BATCH_SLACK_BYTES
 SHARED_LIMIT = 16 << 20  # the envelope's context is repeated beside each event; that product is bounded too
@@ -132,13 +133,17 @@ def _object(raw: Raw | None) -> Raw | None:
     return raw if raw is not None and codec.is_object(raw) and raw != b"{}" else None
 
 
-def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> Outcome:
-    """Judge every event of a request. `new_id(now_ms)` makes message ids for events without one."""
-    outcome = Outcome([], [], [], [])
-    judge = _Judge(envelope, call, new_id, outcome)
-    usual = judge.usual()
+def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str], *, headers: bool = False) -> Outcome:
+    """Judge every event of a request.
+
+    `new_id(now_ms)` makes message ids for events without one; `headers` writes one for each event, also where it could
+    stand bare.
+    """
+    judge = _Judge(envelope, call, new_id)
+    outcome = judge.outcome
+    usual, shallow = judge.usual and not headers, not envelope.deep
     for index, raw in enumerate(envelope.items[: limits.BATCH_EVENTS]):
-        if usual is not None and usual.take(raw, outcome):
+        if usual and (shallow or nesting.brackets(bytes(raw)) <= limits.JSON_DEPTH) and take(raw, outcome):
             continue
         if (rejected := judge(index, raw)) is not None:
             outcome.rejected.append(rejected)
@@ -160,28 +165,38 @@ def _beyond(batch: list[Raw]) -> list[Rejected]:
 class _Judge:
     """Judges the events of one request; what they share is read and written once."""
 
-    __slots__ = ("_call", "_envelope", "_new_id", "_outcome", "_sent", "_template")
+    __slots__ = ("_call", "_envelope", "_new_id", "_sent", "_template", "outcome", "usual")
 
-    def __init__(
-        self, envelope: Envelope, call: Call, new_id: Callable[[int], str], outcome: Outcome
-    ) -> None:
-        self._envelope, self._call, self._new_id, self._outcome = envelope, call, new_id, outcome
+    def __init__(self, envelope: Envelope, call: Call, new_id: Callable[[int], str]) -> None:
+        self._envelope, self._call, self._new_id = envelope, call, new_id
         self._sent = sent_of_all(envelope.sent_at, call.now_ms)
+        received = timestamps.iso(call.now_ms)
         self._template = Template(
             call.source_id,
             call.channel,
-            timestamps.iso(call.now_ms),
+            received,
             (call.client_ip, call.user_agent),
             (envelope.context, envelope.integrations),
             plain=envelope.plain,
         )
+        # The short way for a batch's usual events, where this request allows it.
+        self.usual = call.type is None and self._sent is not None
+        self.outcome = Outcome(self._shared(received) if self.usual else b"", [], [], [], [], [])
 
-    def usual(self) -> Usual | None:
-        """The short way for a batch's usual events, where this request allows it."""
+    def _shared(self, received: str) -> bytes:
         envelope, call = self._envelope, self._call
-        if call.type is not None or envelope.deep or not envelope.plain or self._sent is None:
-            return None
-        return Usual(self._template, self._sent, here=call.client_side)
+        return encode_shared(
+            Shared(
+                source_id=call.source_id,
+                channel=call.channel,
+                received_at=received,
+                sent_at=None if self._sent is None else self._sent.text,
+                ip=call.client_ip if call.client_side else None,
+                user_agent=call.user_agent if call.client_side else None,
+                batch_context=envelope.context,
+                batch_integrations=envelope.integrations,
+            )
+        )
 
     def __call__(self, index: int, raw: Raw) -> Rejected | None:
         """Write the event into the outcome, or tell why not."""
@@ -217,8 +232,9 @@ class _Judge:
             times = self._unusual_times(item)
         message_id = item.message_id or self._new_id(call.now_ms)
         here = call.client_side or (item.context is not None and item.context.direct is True)
-        outcome = self._outcome
-        outcome.pieces += (self._template.head(kind, item, message_id, times, here=here), raw, END)
+        outcome = self.outcome
+        outcome.heads.append(self._template.head(kind, item, message_id, times, here=here))
+        outcome.bodies.append(raw)
         outcome.types.append(kind)
         outcome.keys.append(item.anonymous_id or item.user_id or "")
 

@@ -18,8 +18,6 @@ Times = tuple[
     str, str, str | None, list[str] | None
 ]  # an event's, its original and its sent time in ISO-8601; flags
 
-END = b"}\n"  # of a line
-
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,7 +71,7 @@ class Template:
         *,
         here: bool,
     ) -> bytes:
-        """One event up to its body, which `END` follows; `here` tells to say whence."""
+        """One event up to its body, which a brace follows; `here` tells to say whence."""
         timestamp, original, sent, flags = times
         if not self.plain:
             message_id, item = escaped(message_id), _escaped_ids(item)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Raw
 
-from headwater import codec, event
+from headwater import accepted, codec, event
+from headwater.accepted import Bare, Unreadable
 from headwater.event import Accepted, Drop, DroppedLine
 from headwater.log.protocol import Record
 from processors import chain
@@ -52,69 +53,79 @@ class Output:
         self.dropped.append(_encode_dropped(line))
         self.counts.dropped[source, drop.reason] += 1
 
-    def fail(self, line: bytes, source: str, processor: str, error: Exception) -> None:
+    def fail(self, one: Accepted | Bare, processor: str, error: Exception) -> None:
         """Keep an event on which we failed, as it was accepted: what it looked like meanwhile is half a truth."""
         self.faults[_sentence(processor, error)] += 1
-        self.drop(source, processor, Drop(PROCESSOR_ERROR, type(error).__name__), line)
+        self.drop(one.source_id, processor, Drop(PROCESSOR_ERROR, type(error).__name__), _kept(one))
 
-    def undecodable(self, line: bytes, detail: str) -> None:
-        """Keep the text of a line that is no accepted event."""
+    def undecodable(self, text: bytes, detail: str) -> None:
+        """Keep a text that is no accepted event."""
         self.faults[f"an accepted record holds a line that is no event, reason {UNDECODABLE}"] += 1
-        try:
-            kept = codec.dumps({"raw": line.decode()})
-        except UnicodeDecodeError:
-            kept = codec.dumps({"rawBase64": base64.b64encode(line).decode()})
-        self.drop(UNKNOWN_SOURCE, "decode", Drop(UNDECODABLE, detail), kept)
+        self.drop(UNKNOWN_SOURCE, "decode", Drop(UNDECODABLE, detail), _as_json(text))
 
 
 def work(records: Iterable[Record], steps: Chain, dropped_at: str) -> Output:
     """Send all events of the records through the chain."""
     output = Output(dropped_at)
     for record in records:
-        found = list(event.lines(record.value))
-        output.counts.accepted += len(found)
-        for line in found:
-            try:
-                accepted = event.decode_accepted(line)
-            except (msgspec.DecodeError, RecursionError) as error:
-                output.undecodable(line, str(error))
+        for one in accepted.read(record.value):
+            output.counts.accepted += 1
+            if isinstance(one, Unreadable):
+                output.undecodable(one.text, one.detail)
             else:
-                _one(output, steps, line, accepted)
+                _one(output, steps, one)
     return output
 
 
-def _one(output: Output, steps: Chain, line: bytes, accepted: Accepted) -> None:
+def _one(output: Output, steps: Chain, one: Accepted | Bare) -> None:
     try:
-        taken = steps.normalize(accepted)
+        taken = steps.normalize(one)
     except Exception as error:  # noqa: BLE001 - whatever normalize raises, the events behind it go on
-        output.fail(line, accepted.source_id, "normalize", error)
+        output.fail(one, "normalize", error)
         return
-    if type(taken) is Drop:
-        output.drop(accepted.source_id, "normalize", taken, line)
+    if isinstance(taken, Drop):
+        output.drop(one.source_id, "normalize", taken, _kept(one))
         return
-    result = chain.run(steps.steps, taken)  # type: ignore[arg-type]
-    if type(result) is Dropped:
-        _dropped(output, line, result)
+    result = chain.run(steps.steps, taken)
+    if isinstance(result, Dropped):
+        _dropped(output, one, result)
         return
     try:
-        output.processed.append(event.encode(result))  # type: ignore[arg-type]
+        output.processed.append(event.encode(result))
     except _CANNOT_ENCODE as error:
-        output.fail(line, accepted.source_id, "encode", error)
+        output.fail(one, "encode", error)
     else:
-        output.counts.processed[accepted.source_id, accepted.type] += 1
+        output.counts.processed[one.source_id, result.type] += 1
 
 
-def _dropped(output: Output, line: bytes, result: Dropped) -> None:
-    source = result.event.source_id
+def _dropped(output: Output, one: Accepted | Bare, result: Dropped) -> None:
     if result.error is not None:
-        output.fail(line, source, result.processor, result.error)
+        output.fail(one, result.processor, result.error)
         return
     try:
         kept = event.encode(result.event)
     except _CANNOT_ENCODE as error:
-        output.fail(line, source, "encode", error)
+        output.fail(one, "encode", error)
     else:
-        output.drop(source, result.processor, result.drop, kept)
+        output.drop(one.source_id, result.processor, result.drop, kept)
+
+
+def _kept(one: Accepted | Bare) -> bytes:
+    """The event as it was accepted, with its header."""
+    if isinstance(one, Accepted):
+        return event.encode_accepted(one)
+    try:
+        return event.encode_accepted(one.whole())
+    except (msgspec.DecodeError, RecursionError):
+        return _as_json(one.body)
+
+
+def _as_json(text: bytes) -> bytes:
+    """Any text as a JSON object."""
+    try:
+        return codec.dumps({"raw": text.decode()})
+    except UnicodeDecodeError:
+        return codec.dumps({"rawBase64": base64.b64encode(text).decode()})
 
 
 def _sentence(processor: str, error: Exception) -> str:

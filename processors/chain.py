@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from headwater.accepted import Bare
 from headwater.errors import HeadwaterError
 from headwater.event import Accepted, Drop, Event
 
@@ -25,7 +26,7 @@ class Named:
 class Chain:
     """Everything an accepted event goes through: `normalize` makes it an event, the steps follow in order."""
 
-    normalize: Callable[[Accepted], Event | Drop]
+    normalize: Callable[[Accepted | Bare], Event | Drop]
     steps: tuple[Named, ...]
 
 

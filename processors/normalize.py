@@ -17,11 +17,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from headwater import codec, limits
+from headwater.accepted import Bare, Shared
 from headwater.codec import EMPTY_OBJECT
 from headwater.event import Accepted, ContextView, Drop, Event
 from headwater.workspace.model import Workspace
 
-Normalize: TypeAlias = Callable[[Accepted], Event | Drop]
+Normalize: TypeAlias = Callable[[Accepted | Bare], Event | Drop]
 
 _ABSENT = Raw(b"")
 _MERGE_DEPTH = 32  # levels of context that are merged; below them the event's own value stands as it is
@@ -29,8 +30,8 @@ _SMALLEST_PROPERTY = 5  # bytes of `"":1,`: an object shorter than the limit tim
 _NAMED = frozenset(("page", "screen"))
 
 
-class _Body(Struct, rename="camel", forbid_unknown_fields=True):
-    """What stock SDKs send. Raw fields are not even decoded: the header's value wins, or nothing reads them here."""
+class _Content(Struct, rename="camel", forbid_unknown_fields=True):
+    """What stock SDKs send, but for ids and times. Raw fields are not even decoded: nothing reads them here."""
 
     context: Raw = _ABSENT
     properties: Raw = _ABSENT
@@ -40,20 +41,36 @@ class _Body(Struct, rename="camel", forbid_unknown_fields=True):
     name: Any = None
     category: Any = None
     metadata: Raw = msgspec.field(default=_ABSENT, name="_metadata")
-    type: Raw = _ABSENT
-    message_id: Raw = _ABSENT
-    anonymous_id: Raw = _ABSENT
-    user_id: Raw = _ABSENT
     group_id: Raw = _ABSENT
     previous_id: Raw = _ABSENT
-    timestamp: Raw = _ABSENT
-    original_timestamp: Raw = _ABSENT
     sent_at: Raw = _ABSENT
     received_at: Raw = _ABSENT
     channel: Raw = _ABSENT
     version: Raw = _ABSENT
     write_key: Raw = _ABSENT
     project_id: Raw = _ABSENT
+
+
+class _Body(_Content, rename="camel", forbid_unknown_fields=True):
+    """A body beside a header, whose values win."""
+
+    type: Raw = _ABSENT
+    message_id: Raw = _ABSENT
+    anonymous_id: Raw = _ABSENT
+    user_id: Raw = _ABSENT
+    timestamp: Raw = _ABSENT
+    original_timestamp: Raw = _ABSENT
+
+
+class _BareBody(_Content, rename="camel", forbid_unknown_fields=True):
+    """A body without a header: what that would tell is read here, too."""
+
+    type: str = ""
+    message_id: str = ""
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    timestamp: str | None = None
+    original_timestamp: str | None = None
 
 
 class _View(ContextView):
@@ -73,6 +90,7 @@ _WIRE = {field.encode_name: field.name for field in msgspec.structs.fields(_Body
 _STRIPPED = frozenset(_WIRE) - {"_metadata"}
 
 _body_decoder = msgspec.json.Decoder(_Body)
+_bare_decoder = msgspec.json.Decoder(_BareBody)
 _dict_decoder = msgspec.json.Decoder(dict[str, Raw])
 _view_decoder = msgspec.json.Decoder(_View)
 _title_decoder = msgspec.json.Decoder(_Title)
@@ -85,17 +103,23 @@ def build(workspace: Workspace) -> Normalize:
     return normalize
 
 
-def normalize(accepted: Accepted) -> Event | Drop:
+def normalize(one: Accepted | Bare) -> Event | Drop:
     """One event from its header and body; `unreadable_body` where the body is no JSON object within reach.
 
     A number beyond any double where a typed value is read (`context.ip: 1e999`) becomes its text.
     """
     try:
+        if type(one) is Bare:
+            try:
+                return _normalized_bare(one)
+            except (msgspec.DecodeError, RecursionError):  # a key we do not know, mostly
+                one = one.whole()
+        accepted: Accepted = one  # type: ignore[assignment]
         return _normalized(accepted)
     except (msgspec.DecodeError, RecursionError):
         pass
     try:
-        return _normalized(_salvaged(accepted))
+        return _normalized(_salvaged(one if type(one) is Accepted else one.whole()))  # type: ignore[union-attr]
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         return Drop("unreadable_body", f"the body is not a JSON object that can be decoded: {error}")
 
@@ -106,6 +130,32 @@ def _normalized(accepted: Accepted) -> Event:
     _fill_context(event, accepted, body.context)
     _fill_bodies(event, accepted, body)
     event.extra = extra
+    return event
+
+
+def _normalized_bare(bare: Bare) -> Event:
+    body, shared = _bare_decoder.decode(bare.body), bare.shared
+    timestamp, original, flags = bare.times(body.timestamp, body.original_timestamp)
+    event = Event(
+        type=body.type,
+        message_id=body.message_id,
+        source_id=shared.source_id,
+        channel=shared.channel,
+        received_at=shared.received_at,
+        timestamp=timestamp,
+        original_timestamp=original,
+        sent_at=shared.sent_at,
+        anonymous_id=body.anonymous_id or None,
+        user_id=body.user_id or None,
+        event=body.event if type(body.event) is str and body.type == "track" else None,
+        name=body.name if type(body.name) is str else None,
+        category=body.category if type(body.category) is str else None,
+        flags=flags,
+    )
+    _fill_context(event, shared, body.context)
+    _fill_bodies(event, shared, body)
+    if body.metadata is not _ABSENT:
+        event.extra = {"_metadata": body.metadata}
     return event
 
 
@@ -160,7 +210,7 @@ def _event(accepted: Accepted, body: _Body) -> Event:
     )
 
 
-def _fill_context(event: Event, accepted: Accepted, own: Raw) -> None:
+def _fill_context(event: Event, accepted: Accepted | Shared, own: Raw) -> None:
     context = bytes(own)
     if context[:1] != b"{":
         if context not in (b"", b"null"):
@@ -187,7 +237,7 @@ def append(raw: bytes, key: bytes, value: bytes) -> bytes:
     return b"%b%b%b:%b}" % (head, b"," if len(head) > 1 else b"", key, value)
 
 
-def _fill_bodies(event: Event, accepted: Accepted, body: _Body) -> None:
+def _fill_bodies(event: Event, accepted: Accepted | Shared, body: _Content) -> None:
     event.properties = _object(event, body.properties, "properties_not_object")
     event.traits = _object(event, body.traits, "traits_not_object")
     event.integrations = _object(event, body.integrations, "integrations_not_object")

@@ -26,6 +26,9 @@ def demo(
     clickhouse_port: options.ClickhousePort = DEFAULT_CLICKHOUSE_PORT,
     seed: Annotated[int, typer.Option("--seed", help="The same seed sends the same stream.")] = 7,
     accounts: Annotated[int, typer.Option("--accounts", min=1, max=500, help="About 90 events each.")] = 40,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Put Apache Kafka between the stages: one broker, needs Java.")
+    ] = False,
     exit_: Annotated[
         bool, typer.Option("--exit", help="End after the answers instead of staying up.")
     ] = False,
@@ -41,6 +44,7 @@ def demo(
         seed=seed,
         accounts=accounts,
         leave=exit_,
+        kafka=kafka,
     )
     _end_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     with contextlib.suppress(KeyboardInterrupt):

@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.clock import Clock
+from headwater.demo import broker
 from headwater.demo.client import send_all
 from headwater.demo.story import QUESTIONS
 from headwater.demo.stream import Batch, batches
@@ -27,7 +29,7 @@ from headwater.run import files
 from headwater.run.funnel import Funnel, funnel
 from headwater.run.ports import PortUnavailable, free_port
 from headwater.run.settings import LOOPBACK
-from headwater.workspace.model import SqliteLogSettings
+from headwater.workspace.model import LogSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +46,7 @@ destinations:
   warehouse: {type: clickhouse}
 """
 MARK = ".headwater-demo"
+Reading = Callable[[], Coroutine[None, None, Funnel]]
 READY_S, SETTLE_S, VIEWS_S = 60, 90, 30
 
 
@@ -57,6 +60,7 @@ class DemoOptions:
     seed: int
     accounts: int
     leave: bool  # stop the server and end instead of leaving it running
+    kafka: bool = False  # a broker instead of SQLite between the stages
 
 
 class DemoFailed(HeadwaterError):
@@ -65,30 +69,44 @@ class DemoFailed(HeadwaterError):
 
 def demo(options: DemoOptions, console: Console, clock: Clock) -> None:
     """Show it all. Raises DemoFailed with what to look at."""
-    data = DataDir(options.folder)
     _fresh(options.folder)
-    console.print(f"starting headwater up in {options.folder} ...")
-    with _server(options) as server:
-        up = files.read_up(data)
-        if up is None or up.clickhouse_url is None:
-            raise DemoFailed(f"headwater up has ended; its log: {options.folder / 'up.log'}")
-        console.print(f"ready: {up.url}, ClickHouse on {up.clickhouse_url}\n")
-        stream = list(batches(options.seed, clock.now_ms(), options.accounts))
-        last = _send_and_watch(up, stream, data, console, clock)
-        _ask(up.clickhouse_url, console)
-        if not last.adds_up:
-            raise DemoFailed("the funnel does not add up; headwater status tells where")
-        if options.leave:
-            console.print("\nstopping (drains first) ...")
-            return
-        try:
-            _next_steps(options, up, console)
-            code = server.wait()
-        except KeyboardInterrupt:
-            console.print("\nstopping (drains first) ...")
-            return
-        if code:
-            raise DemoFailed(f"headwater up has ended with {code}; its log: {options.folder / 'up.log'}")
+    if options.kafka:
+        console.print(broker.announcement())
+    with broker.log(options.folder, kafka=options.kafka) as settings:
+        (options.folder / "headwater.yaml").write_text(WORKSPACE + broker.section(settings))
+        console.print(f"starting headwater up in {options.folder} ...")
+        with _server(options) as server:
+            _show(options, server, settings, console, clock)
+
+
+def _show(
+    options: DemoOptions,
+    server: subprocess.Popen[str],
+    settings: LogSettings,
+    console: Console,
+    clock: Clock,
+) -> None:
+    data = DataDir(options.folder)
+    up = files.read_up(data)
+    if up is None or up.clickhouse_url is None:
+        raise DemoFailed(f"headwater up has ended; its log: {options.folder / 'up.log'}")
+    console.print(f"ready: {up.url}, ClickHouse on {up.clickhouse_url}\n")
+    stream = list(batches(options.seed, clock.now_ms(), options.accounts))
+    last = _send_and_watch(up, stream, data, partial(_funnel, settings, data, clock), console, clock)
+    _ask(up.clickhouse_url, console)
+    if not last.adds_up:
+        raise DemoFailed("the funnel does not add up; headwater status tells where")
+    if options.leave:
+        console.print("\nstopping (drains first) ...")
+        return
+    try:
+        _next_steps(options, up, console)
+        code = server.wait()
+    except KeyboardInterrupt:
+        console.print("\nstopping (drains first) ...")
+        return
+    if code:
+        raise DemoFailed(f"headwater up has ended with {code}; its log: {options.folder / 'up.log'}")
 
 
 def free_or_any(port: int) -> int:
@@ -110,10 +128,10 @@ def _fresh(folder: Path) -> None:
             f"a demo is running in {folder}; end it with Ctrl-C where it runs, or with: kill {pid}; "
             "or give another folder with --dir"
         )
+    broker.end(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / MARK).touch()
-    (folder / "headwater.yaml").write_text(WORKSPACE)
 
 
 @contextlib.contextmanager
@@ -156,7 +174,7 @@ def _await_ready(process: subprocess.Popen[str], options: DemoOptions) -> None:
 
 
 def _send_and_watch(
-    up: files.Up, stream: list[Batch], data: DataDir, console: Console, clock: Clock
+    up: files.Up, stream: list[Batch], data: DataDir, read: Reading, console: Console, clock: Clock
 ) -> Funnel:
     """Send in a thread while the funnel is shown; returns the funnel once everything has arrived."""
     from rich.live import Live
@@ -177,7 +195,7 @@ def _send_and_watch(
     deadline = clock.monotonic() + SETTLE_S
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         while True:
-            flow = asyncio.run(_funnel(data, clock))
+            flow = asyncio.run(read())
             if console.is_terminal:
                 live.update(_table(flow, sent[0], total), refresh=True)
             if problem:
@@ -193,8 +211,8 @@ def _send_and_watch(
     return flow
 
 
-async def _funnel(data: DataDir, clock: Clock) -> Funnel:
-    async with open_log(SqliteLogSettings(), data, None) as log:
+async def _funnel(settings: LogSettings, data: DataDir, clock: Clock) -> Funnel:
+    async with open_log(settings, data, None) as log:
         return await funnel(log, ["warehouse"], clock.now_ms())
 
 

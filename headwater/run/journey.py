@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,8 +11,9 @@ from msgspec import Struct
 from destinations.kit.batch import Place
 from destinations.kit.inspect import Journey as DestinationJourney
 from destinations.kit.inspect import Located, deliveries_of
-from headwater import codec
+from headwater import accepted, codec
 from headwater import event as events
+from headwater.accepted import Unreadable
 from headwater.log import topics
 from headwater.log.protocol import Log, Record, TopicPartition
 
@@ -54,21 +55,21 @@ async def journey(log: Log, message_id: str, destinations: Sequence[str], progre
     stops: list[Stop] = []
     located: list[Located] = []
     for topic, read in ((topics.ACCEPTED, _accepted), (topics.PROCESSED, _event), (topics.DROPPED, _dropped)):
-        async for tp, record, number, line in _search(log, topic, message_id, progress):
-            stop = read(line, tp.partition, record.offset)
-            if stop is None or stop[0] != message_id:
-                continue
-            stops.append(stop[1])
-            if topic == topics.PROCESSED:
-                located.append(Located(tp.partition, Place(record.offset, number)))
+        async for tp, record in _search(log, topic, message_id, progress):
+            for number, stop in enumerate(read(record, tp.partition)):
+                if stop is None or stop[0] != message_id:
+                    continue
+                stops.append(stop[1])
+                if topic == topics.PROCESSED:
+                    located.append(Located(tp.partition, Place(record.offset, number)))
     found = await deliveries_of(log, message_id, destinations, located) if located else []
     return Journey(message_id=message_id, stops=stops, destinations=found)
 
 
 async def _search(
     log: Log, topic: str, message_id: str, progress: Progress
-) -> AsyncIterator[tuple[TopicPartition, Record, int, bytes]]:
-    """Lines that may hold the id (a scan for its bytes; decoding everything would take minutes)."""
+) -> AsyncIterator[tuple[TopicPartition, Record]]:
+    """Records that may hold the id (a scan for its bytes; decoding everything would take minutes)."""
     needle = msgspec.json.encode(message_id)
     for number in range(log.partitions(topic)):
         tp = TopicPartition(topic, number)
@@ -78,9 +79,7 @@ async def _search(
             batch = await log.read(tp, offset)
             for record in batch.records:
                 if record.value is not None and needle in record.value:
-                    for index, line in enumerate(events.lines(record.value)):
-                        if needle in line:
-                            yield tp, record, index, line
+                    yield tp, record
             if batch.next_offset <= offset:
                 break
             offset = batch.next_offset
@@ -90,33 +89,44 @@ async def _search(
 Found = tuple[str, Stop] | None
 
 
-def _accepted(line: bytes, partition: int, offset: int) -> Found:
+def _accepted(record: Record, partition: int) -> Iterator[Found]:
+    for one in accepted.read_whole(record.value):
+        yield None if isinstance(one, Unreadable) else _accepted_one(one, partition, record.offset)
+
+
+def _accepted_one(one: events.Accepted, partition: int, offset: int) -> Found:
     try:
-        found = events.decode_accepted(line)
-        body = codec.read(found.body)
+        body = codec.read(one.body)
     except ValueError:
         return None
     name = body.get("event") or body.get("name") or "" if isinstance(body, dict) else ""
-    return found.message_id, Stop(
+    return one.message_id, Stop(
         stage="accepted",
-        at=found.received_at,
-        source=found.source_id,
-        type=found.type,
+        at=one.received_at,
+        source=one.source_id,
+        type=one.type,
         name=str(name),
         partition=partition,
         offset=offset,
     )
 
 
-def _event(line: bytes, partition: int, offset: int) -> Found:
-    try:
-        found = events.decode(line)
-    except msgspec.DecodeError:
-        return None
-    return found.message_id, _stop("processed", found, partition, offset)
+def _event(record: Record, partition: int) -> Iterator[Found]:
+    for line in events.lines(record.value):
+        try:
+            found = events.decode(line)
+        except msgspec.DecodeError:
+            yield None
+        else:
+            yield found.message_id, _stop("processed", found, partition, record.offset)
 
 
-def _dropped(line: bytes, partition: int, offset: int) -> Found:
+def _dropped(record: Record, partition: int) -> Iterator[Found]:
+    for line in events.lines(record.value):
+        yield _dropped_one(line, partition, record.offset)
+
+
+def _dropped_one(line: bytes, partition: int, offset: int) -> Found:
     try:
         dropped = msgspec.json.decode(line, type=events.DroppedLine)
         inner: dict[str, Any] = codec.read(dropped.event)

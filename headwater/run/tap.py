@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
-from headwater import codec
+from headwater import accepted, codec
 from headwater import event as events
+from headwater.accepted import Unreadable
 from headwater.errors import OffsetOutOfRange
+from headwater.event import Accepted
 from headwater.log import topics
 from headwater.log.protocol import Log, TopicPartition
 
@@ -56,13 +58,15 @@ def objects(topic: str, key: bytes | None, value: bytes | None) -> list[dict[str
         content = codec.read(value) if value else None
         return [{"key": (key or b"").decode("utf-8", "replace"), "value": content}]
     if topic == topics.ACCEPTED:
-        return [_accepted(line) for line in events.lines(value)]
+        return [_accepted(one) for one in accepted.read_whole(value)]
     return [codec.read(line) for line in events.lines(value)]
 
 
-def _accepted(line: bytes) -> dict[str, Any]:
+def _accepted(one: Accepted | Unreadable) -> dict[str, Any]:
     """The client's body, with what the server knows above it: the shape that filters are written for."""
-    header: dict[str, Any] = codec.read(line)
+    if isinstance(one, Unreadable):
+        return {"raw": one.text.decode("utf-8", "replace")}
+    header: dict[str, Any] = codec.read(events.encode_accepted(one))
     body = header.pop("body", None)
     return {**(body if isinstance(body, dict) else {}), **header}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater.dev.kafka.record import read
 from headwater.paths import DataDir
 from headwater.run.files import is_held, up_lock
 from tests.support.running import free_port
@@ -38,6 +39,21 @@ def test_the_demo_shows_answers_and_ends_by_itself_even_twice(tmp_path: Path) ->
         ):
             answer = done.stdout.split(title)[1].split("\n\n")[0]
             assert "1. │" in answer, answer
+
+
+@pytest.mark.kafka
+def test_the_demo_on_kafka_shows_the_same_and_takes_the_broker_with_it(tmp_path: Path) -> None:
+    """The log is Kafka, the funnel adds up, and no broker stays."""
+    folder = tmp_path / "demo"
+    done = demo(folder, "--kafka")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"adds up\W+yes", done.stdout)
+    assert "1. │" in done.stdout.split("The most active accounts")[1]
+    assert not list((folder / "log").glob("*.db*"))
+    made = read(folder / "kafka")
+    assert made is not None
+    assert len(made.brokers) == 1
+    assert made.alive == []
 
 
 def test_the_demo_leaves_other_peoples_folders_alone(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def kafka_command(verb: str, folder: Path, *options: str) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_start_status_stop_and_start_again(folder: Path) -> None:
     """The brokers outlive the command, are found again, refuse a second start, and come back with what they kept."""
     port = str(*free_ports(1))

@@ -16,7 +16,7 @@ import uvicorn
 
 from collector.app import build, uvicorn_options
 from collector.asgi import Collector
-from headwater import event
+from headwater import accepted, event
 from headwater.clock import Clock, SystemClock
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
@@ -113,13 +113,13 @@ class Served:
 
     async def events(self) -> list[event.Accepted]:
         """Everything the log has accepted, in order."""
-        found = []
+        found: list[event.Accepted] = []
         for number in range(self.log.partitions(topics.ACCEPTED)):
             batch = await self.log.read(TopicPartition(topics.ACCEPTED, number), 0, max_bytes=1 << 30)
             for record in batch.records:
-                lines = [event.decode_accepted(line) for line in event.lines(record.value)]
-                assert len(lines) == record.events
-                found.extend(lines)
+                some = list(accepted.read_whole(record.value))
+                assert len(some) == record.events
+                found.extend(one for one in some if isinstance(one, event.Accepted))
         return found
 
 

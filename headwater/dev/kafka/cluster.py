@@ -11,6 +11,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,6 +28,7 @@ from headwater.run import files
 from headwater.run.ports import PortUnavailable
 
 START_S = 120.0  # 4 s on an idle machine, 10 s for three; ten times that on a busy one
+END_S = 60.0
 SIZES = (1, 3)
 _JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
@@ -132,11 +134,11 @@ class Cluster:
         self._wait([number], seconds)
 
     def kill(self, number: int, sign: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to one broker; after SIGKILL, wait until it is gone."""
+        """Send a signal to one broker (SIGSTOP, SIGCONT, ...); after SIGKILL or SIGTERM, wait until it is gone."""
         target = self._running[number].process
         process.send(target, sign)
-        if sign is signal.SIGKILL and process.wait([target], 30):
-            raise BrokerFailed(f"broker {number} (pid {target.pid}) outlives SIGKILL")
+        if sign in (signal.SIGKILL, signal.SIGTERM) and process.wait([target], END_S):
+            raise BrokerFailed(f"broker {number} (pid {target.pid}) runs on {END_S:.0f} s after {sign.name}")
 
     def stop(self, seconds: float = STOP_S) -> None:
         """End all brokers: SIGTERM, after `seconds` SIGKILL. What was acknowledged stays in the folder."""
@@ -182,8 +184,10 @@ class Cluster:
             text = layout.render(layout.properties(node, nodes, self._security, self._settings))
             files.replace(node.properties, text.encode())
         files.replace(self.folder / "log4j2.properties", jars.resource("log4j2.properties").encode())
-        for node in nodes:
-            _make_storage(node, [java, "-cp", f"{libs}/*"], cluster_id, self._security)
+        new = [node for node in nodes if not node.formatted.exists()]
+        with ThreadPoolExecutor(len(nodes)) as pool:  # each is a Java start of a second
+            for _ in pool.map(lambda node: _make_storage(node, java, libs, cluster_id, self._security), new):
+                continue
 
     def _spawn(self, node: Node, java: str, libs: Path) -> None:
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
@@ -233,26 +237,17 @@ def _refuse_used_ports(node: Node) -> None:
             )
 
 
-def _make_storage(node: Node, java: list[str], cluster_id: str, security: Security | None) -> None:
-    """Run Kafka's storage tool once; a half-made folder of a killed start is made anew."""
-    done = node.folder / "formatted"
-    if done.exists():
-        return
+def _make_storage(node: Node, java: str, libs: Path, cluster_id: str, security: Security | None) -> None:
+    """Run Kafka's storage tool; a half-made folder of a killed start is made anew."""
     shutil.rmtree(node.data, ignore_errors=True)
-    tool = [*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
-    command = [
-        *tool,
-        "-t",
-        cluster_id,
-        "-c",
-        str(node.properties),
-        *(layout.scram(security) if security else []),
-    ]
+    tool = [java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{libs}/*", "kafka.tools.StorageTool"]
+    users = layout.scram(security) if security else []
+    command = [*tool, "format", "-t", cluster_id, "-c", str(node.properties), *users]
     told = subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)  # noqa: S603
     if told.returncode:
         words = "\n".join((told.stdout + told.stderr).strip().splitlines()[-5:])
         raise BrokerFailed(f"Kafka's storage tool failed for broker {node.id} in {node.folder}:\n{words}")
-    done.touch()
+    node.formatted.touch()
 
 
 def _tail(path: Path, lines: int = 15) -> str:

@@ -68,6 +68,11 @@ class Node:
         """Its records."""
         return self.folder / "data"
 
+    @property
+    def formatted(self) -> Path:
+        """There once its storage was made."""
+        return self.folder / "formatted"
+
     def address(self, listener: str) -> str:
         """Where clients of a listener are sent."""
         return f"{HOST}:{self.advertised.get(listener, self.ports[listener])}"

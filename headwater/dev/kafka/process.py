@@ -54,7 +54,8 @@ def is_alive(process: Process) -> bool:
         return False
     if state in "ZX":
         return _is_ending(process.pid)
-    return process.mark.encode() in arguments
+    # for an instant after exec, and while it ends, a process has no arguments yet or any more
+    return arguments == [b""] or process.mark.encode() in arguments
 
 
 def send(process: Process, number: signal.Signals) -> None:

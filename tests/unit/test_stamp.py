@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.stamp import FUTURE_TOLERANCE_MS, stamp
+from headwater.stamp import FUTURE_TOLERANCE_MS, stamp
 from headwater.timestamps import MAX_MS, MIN_MS, iso, parse
 
 DAY = 86_400_000

@@ -1,0 +1,21 @@
+"""Records of `events.accepted` as the collector writes them for a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from collector.accept import Call, accept, decode
+from headwater.log.protocol import Record
+from headwater.timestamps import iso
+
+
+def collected(bodies: Sequence[bytes], received_ms: int) -> Record:
+    """The record that a request with these bodies becomes; sent 100 ms before it is received."""
+    sent = iso(received_ms - 100).encode()
+    envelope = decode(b'{"batch":[%b],"sentAt":"%b"}' % (b",".join(bodies), sent), batch=True)
+    assert not isinstance(envelope, str), envelope
+    outcome = accept(
+        envelope, Call("web", "browser", None, received_ms, True, "198.51.100.7", "bench/1"), lambda _: "new"
+    )
+    assert not outcome.rejected, outcome.rejected[:3]
+    return Record(outcome.record(), timestamp=received_ms, events=len(outcome.keys))

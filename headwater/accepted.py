@@ -1,0 +1,164 @@
+"""Records of `events.accepted`: how the collector writes events down, and how everybody reads them back. Pure.
+
+A record is NDJSON. An event stands on a line of its own with a header (`headwater.event.Accepted`), or, as nearly all
+events of a batch do, as the client's bytes alone, behind one line that tells what the server knows of all of them:
+
+    {"shared":{"sourceId":"web","channel":"browser","receivedAt":"...","sentAt":"..."},"bodies":2}
+    {"type":"track","event":"Signed Up","messageId":"m1","anonymousId":"a","timestamp":"..."}
+    {"type":"page","messageId":"m2","anonymousId":"a","timestamp":"..."}
+
+`bodies` counts the lines that follow, so nothing that a client sends can pass for a line of ours. Ids and times of such
+an event are read from its body; the collector has seen to it that they are there and within their limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Raw, Struct
+
+from headwater import event, timestamps
+from headwater.event import Accepted, Channel, OptionalRaw
+from headwater.stamp import Sent, sent_of_all, stamp
+
+Times = tuple[str, str, list[str] | None]  # an event's and its original time in ISO-8601; flags
+
+
+class Shared(Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
+    """What the events of one request have in common; fields as in `Accepted`."""
+
+    source_id: str
+    channel: Channel
+    received_at: str
+    sent_at: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    batch_context: OptionalRaw = None
+    batch_integrations: OptionalRaw = None
+
+
+class Bare(Struct, frozen=True, gc=False):
+    """An event that brings no header of its own: its body, what it shares, and how its time is moved."""
+
+    shared: Shared
+    received_ms: int
+    sent: Sent | None
+    body: bytes
+
+    @property
+    def source_id(self) -> str:
+        """As in `Accepted`."""
+        return self.shared.source_id
+
+    def times(self, timestamp: str | None, original: str | None) -> Times:
+        """When it happened, by the body's `timestamp` and `originalTimestamp`."""
+        if timestamp is not None and (sent := self.sent) is not None:
+            time = timestamps.shifted(timestamp, sent.skew_ms, sent.latest_ms)
+            if time is not None:
+                return time, timestamp, None
+        shared = self.shared
+        found = stamp(
+            self.received_ms,
+            shared.channel,
+            timestamp=timestamp,
+            original=original,
+            envelope_sent=shared.sent_at,
+        )
+        return timestamps.iso(found.timestamp), timestamps.iso(found.original), found.flags
+
+    def whole(self) -> Accepted:
+        """The same event with a header. Raises msgspec.DecodeError for a body the collector would not have taken."""
+        ids, shared = _ids(self.body), self.shared
+        timestamp, original, flags = self.times(ids.timestamp, ids.original_timestamp)
+        return Accepted(
+            source_id=shared.source_id,
+            channel=shared.channel,
+            type=ids.type,
+            message_id=ids.message_id,
+            received_at=shared.received_at,
+            timestamp=timestamp,
+            original_timestamp=original,
+            sent_at=shared.sent_at,
+            anonymous_id=ids.anonymous_id or None,
+            user_id=ids.user_id or None,
+            ip=shared.ip,
+            user_agent=shared.user_agent,
+            flags=flags,
+            batch_context=shared.batch_context,
+            batch_integrations=shared.batch_integrations,
+            body=Raw(self.body),
+        )
+
+
+class Unreadable(Struct, frozen=True):
+    """A text that holds no event, and why; nothing the collector writes comes to this."""
+
+    text: bytes
+    detail: str
+
+
+class _Heading(Struct, gc=False):
+    shared: Shared
+    bodies: int
+
+
+class _Ids(Struct, rename="camel", gc=False):
+    """The parts of a body that its header would tell."""
+
+    type: str
+    message_id: str
+    timestamp: str | None = None
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    original_timestamp: str | None = None
+
+
+_HEADING = b'{"shared":'
+_encode = msgspec.json.Encoder().encode
+_heading = msgspec.json.Decoder(_Heading).decode
+_ids = msgspec.json.Decoder(_Ids).decode
+
+
+def heading(shared: bytes, bodies: int) -> bytes:
+    """The line before so many bodies; `shared` is a `Shared`, encoded."""
+    return b'%b%b,"bodies":%d}' % (_HEADING, shared, bodies)
+
+
+def encode_shared(shared: Shared) -> bytes:
+    """What `heading` takes."""
+    return _encode(shared)
+
+
+def read(value: bytes | None) -> Iterator[Accepted | Bare | Unreadable]:
+    """The events of a record, in their order."""
+    lines = value.split(b"\n") if value else []
+    at = 0
+    while at < len(lines):
+        line, at = lines[at], at + 1
+        try:
+            if not line.startswith(_HEADING):
+                yield event.decode_accepted(line)
+                continue
+            found = _heading(line)
+        except (msgspec.DecodeError, RecursionError) as error:
+            yield Unreadable(line, str(error))
+            continue
+        shared, end = found.shared, at + found.bodies
+        received = timestamps.parse(shared.received_at) or 0
+        sent = sent_of_all(shared.sent_at, received)
+        for body in lines[at:end]:
+            yield Bare(shared, received, sent, body)
+        at = end
+
+
+def read_whole(value: bytes | None) -> Iterator[Accepted | Unreadable]:
+    """As `read`, each event with a header: for those who read few."""
+    for one in read(value):
+        if type(one) is not Bare:
+            yield one  # type: ignore[misc]
+            continue
+        try:
+            yield one.whole()
+        except (msgspec.DecodeError, RecursionError) as error:
+            yield Unreadable(one.body, str(error))
