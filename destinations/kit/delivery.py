@@ -65,11 +65,18 @@ class Delivery:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`, finish what is under way, close. Raises what the log raises."""
-        self.books = await Books.begin(self._log, self.name)
         owners: list[Owner] = []
         try:
             async with self._client:
-                lanes = [await self._lane(tp, source, owners) for tp, source in self._inputs()]
+                inputs = list(self._inputs())
+                for tp, _ in inputs:
+                    owners.append(await self._log.claim(self.group, tp))
+                # after the fences: whoever ran before counts no more
+                self.books = await Books.begin(self._log, self.name)
+                lanes = [
+                    Lane(tp, owner, source, self._around())
+                    for (tp, source), owner in zip(inputs, owners, strict=True)
+                ]
                 await self._run(lanes, stop)
         finally:
             for owner in owners:
@@ -102,11 +109,6 @@ class Delivery:
         ]
         tiers = range(self._log.partitions(retry))
         return inputs + [(TopicPartition(retry, tier), TierSource(tier)) for tier in tiers]
-
-    async def _lane(self, tp: TopicPartition, source: Source, owners: list[Owner]) -> Lane:
-        owner = await self._log.claim(self.group, tp)
-        owners.append(owner)
-        return Lane(tp, owner, source, self._around())
 
     def _around(self) -> Surroundings:
         assert self.books is not None, "run() loads the books first"

@@ -15,6 +15,7 @@ from headwater.cli.send import send
 from headwater.cli.stages import collector, destination, processor
 from headwater.cli.status import status
 from headwater.cli.tap import tap
+from headwater.cli.topics import app as topics
 from headwater.cli.trace import trace
 from headwater.cli.up import up
 from headwater.cli.version import version
@@ -42,4 +43,5 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
+app.add_typer(topics, name="topics")
 app.add_typer(dev, name="dev")

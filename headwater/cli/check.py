@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +15,19 @@ from headwater.paths import DataDir
 from headwater.run import exits
 
 if TYPE_CHECKING:
+    from headwater.run.live import Look
+    from headwater.workspace.load import Loaded
     from headwater.workspace.model import Destination, Workspace
 
 
 def check(
-    dir_: options.Dir = options.DIR, workspace: options.WorkspaceFile = None, json_: options.Json = False
+    *,
+    dir_: options.Dir = options.DIR,
+    workspace: options.WorkspaceFile = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also look at brokers, topics, ClickHouse servers and hosts.")
+    ] = False,
+    json_: options.Json = False,
 ) -> None:
     """Validate the workspace; prints each problem as FILE:LINE:COLUMN: MESSAGE."""
     from headwater.run import configuration
@@ -35,13 +44,29 @@ def check(
             complain(f"{len(error.problems)} problem(s)")
         raise typer.Exit(exits.CONFIG) from None
     hints = [*_filter_hints(loaded.workspace.destinations), *_retention_hints(loaded.workspace)]
+    found = asyncio.run(_look(loaded.workspace)) if live else []
     if json_:
-        emit_json({"file": str(file), "valid": True, "problems": [], "hints": hints})
-        return
+        told = {"file": str(file), "valid": True, "problems": [], "hints": hints}
+        emit_json(told | ({"live": found} if live else {}))
+    else:
+        _tell(loaded, hints, found)
+    if any(look.state == "problem" for look in found):
+        raise typer.Exit(exits.FAILED)
+
+
+async def _look(workspace: Workspace) -> list[Look]:
+    from headwater.run.live import looks
+
+    return [look async for look in looks(workspace)]
+
+
+def _tell(loaded: Loaded, hints: Sequence[str], found: Sequence[Look]) -> None:
+    for look in found:
+        print(f"{look.state:<8}{look.what}: {look.found}")
     for hint in hints:
         print(f"hint: {hint}")
     sources, destinations = loaded.workspace.sources, loaded.workspace.destinations
-    print(f"{file}: valid; {len(sources)} source(s), {len(destinations)} destination(s)")
+    print(f"{loaded.file}: valid; {len(sources)} source(s), {len(destinations)} destination(s)")
 
 
 def _filter_hints(destinations: Mapping[str, Destination]) -> list[str]:

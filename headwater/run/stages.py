@@ -151,5 +151,14 @@ async def _missing(log: Log, ends: Sequence[tuple[str, TopicPartition, int]]) ->
     for group, tp, end in ends:
         position = await log.committed(group, tp)
         begin = (await log.bounds(tp)).begin
-        missing += max(0, end - max(begin, position.offset if position else 0))
+        behind = max(0, end - max(begin, position.offset if position else 0))
+        if behind and await _nothing_but_gaps(log, group, tp):
+            continue
+        missing += behind
     return missing
+
+
+async def _nothing_but_gaps(log: Log, group: str, tp: TopicPartition) -> bool:
+    """Whether no event stands between the group and the end: offsets have gaps, such as the ends of transactions."""
+    lags = await log.lag(group, [tp.topic])
+    return lags[tp.partition].events == 0

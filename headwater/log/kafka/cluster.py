@@ -7,6 +7,7 @@ after some eleven seconds) it raises LogUnavailable.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
@@ -30,7 +31,7 @@ PATIENCE_S = 20.0
 CONNECT_S = 10.0
 CLOSE_S = 5.0
 PAUSE_S = 0.1
-COMMITTED = 1  # isolation level
+UNCOMMITTED, COMMITTED = 0, 1  # isolation levels
 EARLIEST, LATEST = -2, -1
 UNSTABLE = 88  # UNSTABLE_OFFSET_COMMIT: a transaction that moves the position is being finished
 
@@ -84,18 +85,22 @@ class Cluster:
         begins, ends = await asyncio.gather(self.offsets(tps, EARLIEST), self.offsets(tps, LATEST))
         return {tp: Bounds(begins[tp], max(begins[tp], ends[tp])) for tp in tps}
 
-    async def offsets(self, tps: Sequence[TopicPartition], which: int) -> dict[TopicPartition, int]:
-        """`EARLIEST` or `LATEST` offsets."""
-        return await self.persist("cannot ask for offsets", lambda: self._offsets(tps, which))
+    async def offsets(
+        self, tps: Sequence[TopicPartition], which: int, isolation: int = COMMITTED
+    ) -> dict[TopicPartition, int]:
+        """`EARLIEST` or `LATEST` offsets; `UNCOMMITTED` counts what transactions under way have written too."""
+        return await self.persist("cannot ask for offsets", lambda: self._offsets(tps, which, isolation))
 
-    async def _offsets(self, tps: Sequence[TopicPartition], which: int) -> dict[TopicPartition, int]:
+    async def _offsets(
+        self, tps: Sequence[TopicPartition], which: int, isolation: int
+    ) -> dict[TopicPartition, int]:
         client = await self.client()
         by_node = await self.by_leader(client, tps)
         found: dict[TopicPartition, int] = {}
 
         async def ask(node: int, some: list[TopicPartition]) -> None:
             topics = [(t, [(n, which) for n in numbers]) for t, numbers in self._by_topic(some)]
-            answer = await client.send(node, OffsetRequest(-1, COMMITTED, topics))
+            answer = await client.send(node, OffsetRequest(-1, isolation, topics))
             for topic, parts in answer.topics:
                 for number, code, *_, offset in parts:
                     _check(code)
@@ -151,17 +156,33 @@ class Cluster:
     ) -> dict[TopicPartition, Position]:
         """Committed positions of a group (None: all it has), once no transaction is about to move them."""
         return await self.persist(
-            f"cannot read the positions of {group!r}", lambda: self._positions(group, partitions)
+            f"cannot read the positions of {group!r}", lambda: self._positions(group, partitions, stable=True)
+        )
+
+    async def glimpse(
+        self, group: str, partitions: Sequence[TopicPartition], seconds: float
+    ) -> dict[TopicPartition, Position]:
+        """The same for who only looks on: after so many seconds a transaction under way is not waited for any more."""
+        if seconds:
+            with contextlib.suppress(LogUnavailable):
+                return await self.persist(
+                    "", lambda: self._positions(group, partitions, stable=True), patience=seconds
+                )
+        return await self.persist(
+            f"cannot read the positions of {group!r}",
+            lambda: self._positions(group, partitions, stable=False),
         )
 
     async def _positions(
-        self, group: str, partitions: Sequence[TopicPartition] | None
+        self, group: str, partitions: Sequence[TopicPartition] | None, *, stable: bool
     ) -> dict[TopicPartition, Position]:
         client = await self.client()
         node = await self._coordinator(client, group)
         asked = None if partitions is None else self._by_topic(partitions)
         answer = await client.send(
-            node, StableOffsetsRequest(self.prefix + group, asked), group=ConnectionGroup.COORDINATION
+            node,
+            StableOffsetsRequest(self.prefix + group, asked, stable=stable),
+            group=ConnectionGroup.COORDINATION,
         )
         _check(answer.error_code)
         found: dict[TopicPartition, Position] = {}

@@ -50,6 +50,10 @@ class Siblings(Protocol):
         """Wait until every member of the group in this process has its share."""
         ...
 
+    async def revoked(self, group: str) -> None:
+        """A member has given its partitions back."""
+        ...
+
     async def left(self, member: KafkaMember) -> None:
         """A member is gone; the others take over."""
         ...
@@ -173,6 +177,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - as above
             self._failure = error
         finally:
+            await self._siblings.revoked(self.group)
             self._places = {}
             self._paused.clear()
             self._arrived.set()

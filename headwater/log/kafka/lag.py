@@ -19,7 +19,7 @@ ONCE = 8  # partitions looked into at a time
 
 async def lags(cluster: Cluster, group: str, tps: Sequence[TopicPartition]) -> list[Lag]:
     """One for each partition, in their order. Raises LogUnavailable."""
-    stored, bounds = await asyncio.gather(cluster.positions(group, tps), cluster.bounds(tps))
+    stored, bounds = await asyncio.gather(cluster.glimpse(group, tps, 0), cluster.bounds(tps))
     places = asyncio.Semaphore(ONCE)
 
     async def one(tp: TopicPartition) -> Lag:

@@ -16,7 +16,7 @@ from headwater.clock import Clock, SystemClock
 from headwater.errors import LogUnavailable
 from headwater.log.kafka import owner
 from headwater.log.kafka.appender import Appender, abandon
-from headwater.log.kafka.cluster import LATEST, Cluster
+from headwater.log.kafka.cluster import LATEST, UNCOMMITTED, Cluster
 from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.consumer import KafkaMember
 from headwater.log.kafka.lag import lags
@@ -37,12 +37,14 @@ from headwater.log.protocol import (
 )
 from headwater.log.retention import Policy
 from headwater.log.signals import Signals
-from headwater.log.topics import spec_of
+from headwater.log.topics import DESTINATION_TOTALS, TOTALS, spec_of
 from headwater.workspace.model import KafkaLogSettings
 
 QUEUE_BYTES = 64 << 20  # of records waiting for the brokers
 SETTLE_S = 15.0
 OWN_S, OWN_PAUSE_S = 1.0, 0.005
+TOTALS_TOPICS = frozenset((TOTALS, DESTINATION_TOTALS))
+WHOLE_S, WHOLE_PAUSE_S = 45.0, 0.02  # a transaction's time, and the broker's between two looks
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class KafkaLog:
         self._topics = None if policy is None else Topics(connection, policy)
         self._cluster = Cluster(connection, "reader")
         self._watch = Watch(Cluster(connection, "watch"), self._signals)
+        self._fences = owner.Fences(connection)
         self._appender = Appender(connection, self._clock, self._signals.bump, queue_bytes)
         self._members: set[KafkaMember] = set()
         self._ends: dict[TopicPartition, int] = {}  # of own transactions, not yet seen by a reader here
@@ -96,6 +99,7 @@ class KafkaLog:
         await self._cluster.close()
 
     async def _let_go(self, why: str) -> None:
+        await self._fences.drop()
         for claim in list(self._claims):
             claim.over = why
             await abandon(claim.producer)
@@ -126,6 +130,10 @@ class KafkaLog:
             raise
         return member
 
+    async def revoked(self, group: str) -> None:
+        """A member of this process has given its partitions back."""
+        await self._fences.drop(group)
+
     async def left(self, member: KafkaMember) -> None:
         """A member of this process has left: the others need not wait for their heartbeat to hear of it."""
         self._members.discard(member)
@@ -146,8 +154,14 @@ class KafkaLog:
         """Own `tp` for `group`; every earlier owner's commits raise Fenced from now on. Raises LogUnavailable."""
         self._known(tp)
         await self._exist(tp)
-        producer = await owner.raise_fence(self._connection, group, tp)
-        claim = owner.KafkaClaim(self, group, tp, producer, lambda: self._claims.discard(claim))
+        share = {other for member in self._of(group) for other in member.assignment()}
+        held = {claim.tp for claim in self._claims if claim.group == group}
+        producer = await self._fences.take(group, tp, share - held)
+
+        async def stored() -> Position | None:
+            return (await self._cluster.positions(group, [tp])).get(tp)
+
+        claim = owner.KafkaClaim(self, group, tp, producer, stored, lambda: self._claims.discard(claim))
         self._claims.add(claim)
         return claim
 
@@ -156,6 +170,7 @@ class KafkaLog:
         self._known(tp)
         await self._exist(tp)
         await self._own_writes(tp)
+        await self._whole(tp)
         self._signals.look(tp)
         bounds = (await self._cluster.bounds([tp]))[tp]
         self._seen(tp, bounds.end)
@@ -171,6 +186,23 @@ class KafkaLog:
         self._seen(tp, found.stable)
         records = found.take(max_bytes)
         return Batch(*tp, records, found.offset)
+
+    async def _whole(self, tp: TopicPartition) -> None:
+        """Running totals are read to the end or not at all: an owner that died may hide the newest behind its transaction.
+
+        Its fence is raised soon, or the broker ends its transaction. Raises LogUnavailable where neither happens.
+        """
+        if tp.topic not in TOTALS_TOPICS or self._topics is None:
+            return
+        written = (await self._cluster.offsets([tp], LATEST, UNCOMMITTED))[tp]
+        give_up = asyncio.get_running_loop().time() + WHOLE_S
+        while (await self._cluster.offsets([tp], LATEST))[tp] < written:
+            if asyncio.get_running_loop().time() > give_up:
+                raise LogUnavailable(
+                    f"Kafka: a transaction stays open in {tp.topic}[{tp.partition}] for more than {WHOLE_S:.0f} s; "
+                    "`kafka-transactions.sh find-hanging` tells which"
+                )
+            await asyncio.sleep(WHOLE_PAUSE_S)
 
     async def _own_writes(self, tp: TopicPartition) -> None:
         """What this process has committed it also sees: the broker ends a transaction a little after it has said so.
@@ -205,9 +237,9 @@ class KafkaLog:
         return await lags(self._cluster, group, tps)
 
     async def committed(self, group: str, tp: TopicPartition) -> Position | None:
-        """A group's stored position."""
+        """A group's stored position, seen from outside; `Owner.position` is the one to go by."""
         self._known(tp)
-        return (await self._cluster.positions(group, [tp])).get(tp)
+        return (await self._cluster.glimpse(group, [tp], OWN_S)).get(tp)
 
     async def forget_group(self, group: str) -> None:
         """Fence the group's owners and remove its positions. Raises LogUnavailable while it has members."""

@@ -7,7 +7,7 @@ and refuses it from then on. A transaction whose outcome is not known ends the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -23,10 +23,11 @@ from headwater.log.kafka.wire import headers
 from headwater.log.owner import Claim, Ledger
 from headwater.log.protocol import Position, Record, TopicPartition
 
-COMMIT_S = 30.0  # longer than a dead broker's partitions are without a leader
+COMMIT_S = 25.0  # longer than a dead broker's partitions are without a leader
 CLAIM_S = 30.0
-TRANSACTION_MS = 60_000  # the broker aborts a transaction that takes longer: more than COMMIT_S
+TRANSACTION_MS = 30_000  # the broker aborts a transaction that takes longer: more than COMMIT_S
 
+AT_ONCE = 8  # fences being raised
 Outputs = Mapping[TopicPartition, Sequence[Record]]
 Positions = Mapping[TopicPartition, Position]
 
@@ -52,6 +53,7 @@ class KafkaClaim(Claim):
         group: str,
         tp: TopicPartition,
         producer: AIOKafkaProducer,
+        stored: Callable[[], Awaitable[Position | None]],
         closed: Callable[[], None],
     ) -> None:
         super().__init__(ledger, group, tp, 0)
@@ -59,6 +61,11 @@ class KafkaClaim(Claim):
         self.turn = asyncio.Lock()
         self.over: str = ""  # why nothing more can be committed here
         self._forget = closed
+        self._stored = stored
+
+    async def position(self) -> Position | None:
+        """The committed position, once no transaction is about to move it."""
+        return await self._stored()
 
     async def close(self) -> None:
         """Give the claim up."""
@@ -66,6 +73,46 @@ class KafkaClaim(Claim):
             await super().close()
             self._forget()
             await abandon(self.producer)
+
+
+class Fences:
+    """Raises the fences of one process: of all that a member was assigned at once, as soon as one of them is claimed.
+
+    A transaction that a dead owner left open hides what others have written behind it to the topics they share, until
+    somebody raises the fence of its partition; claims one after another would each wait for the next.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._raising: dict[tuple[str, TopicPartition], asyncio.Task[AIOKafkaProducer]] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def take(
+        self, group: str, tp: TopicPartition, beside: Iterable[TopicPartition]
+    ) -> AIOKafkaProducer:
+        """A producer that owns `tp`; those of `beside` are raised meanwhile and kept. Raises LogUnavailable."""
+        for other in {tp, *beside}:
+            if (group, other) not in self._raising:
+                work = self._raise(group, other)
+                self._raising[group, other] = asyncio.create_task(
+                    work, name=f"kafka-fence-{other.topic}-{other.partition}"
+                )
+        kept = [task for (name, _), task in self._raising.items() if name == group]
+        await asyncio.wait(kept)
+        return await self._raising.pop((group, tp))
+
+    async def _raise(self, group: str, tp: TopicPartition) -> AIOKafkaProducer:
+        async with self._places:
+            return await raise_fence(self._connection, group, tp)
+
+    async def drop(self, group: str | None = None) -> None:
+        """Let go of what nobody took: of a group whose assignment is over, or of all."""
+        over = [key for key in self._raising if group in (None, key[0])]
+        for task in [self._raising.pop(key) for key in over]:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled() and task.exception() is None:
+                await abandon(task.result())
 
 
 async def raise_fence(connection: Connection, group: str, tp: TopicPartition) -> AIOKafkaProducer:

@@ -143,15 +143,15 @@ class StableOffsetsRequest_v7(RequestStruct):  # type: ignore[misc]  # noqa: N80
 
 
 class StableOffsetsRequest(Request[StableOffsetsRequest_v7]):  # type: ignore[misc]
-    """Ask for some partitions of a group, or for all (None)."""
+    """Ask for some partitions of a group, or for all (None); `stable`: not while a transaction moves them."""
 
     API_KEY = 9
 
-    def __init__(self, group: str, partitions: list[tuple[str, list[int]]] | None) -> None:
-        self._group, self._partitions = group, partitions
+    def __init__(self, group: str, partitions: list[tuple[str, list[int]]] | None, *, stable: bool) -> None:
+        self._group, self._partitions, self._stable = group, partitions, stable
 
     def build(self, request_struct_class: type[StableOffsetsRequest_v7]) -> StableOffsetsRequest_v7:
         """The request as it goes out."""
         asked = self._partitions
         topics: Any = None if asked is None else [(name, numbers, {}) for name, numbers in asked]
-        return request_struct_class(self._group, topics, True, {})
+        return request_struct_class(self._group, topics, self._stable, {})

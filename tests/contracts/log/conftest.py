@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headwater.log.protocol import Log
-from tests.contracts.log.harness import IMPLEMENTATIONS, Harness, harness_of
+from tests.contracts.log.harness import IMPLEMENTATIONS, Harness, maker_of
 from tests.support.kafka import kafka
 
 __all__ = ["kafka"]
@@ -17,7 +17,7 @@ __all__ = ["kafka"]
 @pytest.fixture(params=IMPLEMENTATIONS)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
     """Opens, kills and reopens the implementation under test."""
-    return harness_of(request.param, tmp_path, request)()
+    return maker_of(request.param, request)(tmp_path)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -133,12 +132,12 @@ class KafkaHarness:
 IMPLEMENTATIONS = ("kafka", "memory", "sqlite")
 
 
-def harness_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> Callable[[], Harness]:
-    """Makes empty logs of a kind; a broker is started only for those that need one."""
+def maker_of(kind: str, request: pytest.FixtureRequest) -> Callable[[Path], Harness]:
+    """Makes empty logs of a kind in a folder; a broker is started only for those that need one."""
     if kind == "kafka":
         bootstrap: str = request.getfixturevalue("kafka")
-        return lambda: KafkaHarness(bootstrap)
-    return partial(MemoryHarness if kind == "memory" else SqliteHarness, folder)
+        return lambda _folder: KafkaHarness(bootstrap)
+    return MemoryHarness if kind == "memory" else SqliteHarness
 
 
 async def read_all(

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from headwater.errors import Fenced, LogUnavailable
 from headwater.log.protocol import Consumer, Entry, Log, Owner, Position, Record, TopicPartition
 from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP
-from tests.contracts.log.harness import IMPLEMENTATIONS, IN, Harness, harness_of, read_all, values
+from tests.contracts.log.harness import IMPLEMENTATIONS, IN, Harness, maker_of, read_all, values
 
 T = TypeVar("T")
 GROUP = "destination.model"
@@ -172,16 +172,15 @@ EXAMPLES = {"memory": (40, 25), "sqlite": (15, 25), "kafka": (3, 12)}  # and ste
 @pytest.mark.parametrize("kind", IMPLEMENTATIONS)
 def test_any_history_agrees_with_the_model(kind: str, request: pytest.FixtureRequest) -> None:
     """Hypothesis looks for a sequence of steps after which the log and the model differ."""
-
-    def make(folder: Path) -> Harness:
-        return harness_of(kind, folder, request)()
-
-    machine = type("LogHistory", (LogHistory,), {"make": staticmethod(make)})
+    machine = type("LogHistory", (LogHistory,), {"make": staticmethod(maker_of(kind, request))})
     examples, steps = EXAMPLES[kind]
     budget = settings(
         max_examples=examples,
         stateful_step_count=steps,
         deadline=None,
+        phases=(Phase.generate,)
+        if kind == "kafka"
+        else tuple(Phase),  # each example takes seconds, so none is shrunk
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(machine, settings=budget)
