@@ -49,9 +49,9 @@ def status(
 
 def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
     from headwater.cli.reach import log_of, outline_of
+    from headwater.log.spool_look import look
     from headwater.run.disk import usage
     from headwater.run.funnel import funnel
-    from headwater.log.spool_look import look
     from headwater.run.holdups import holdups
 
     outline = outline_of(data, workspace)
