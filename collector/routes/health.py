@@ -13,6 +13,7 @@ from collector.routes.ingest import to_response
 from headwater.errors import HeadwaterError
 from headwater.exposition import CONTENT_TYPE, exposition
 from headwater.log import topics
+from headwater.log.spool import SpooledLog, SpoolState
 
 _LAG_TIMEOUT_S = 2.0
 _KEPT_S = 1.0  # an answer of /ready serves everyone who asks within a second
@@ -39,11 +40,19 @@ class Readiness:
         found = []
         if (code := self._ingest.may_write()) is not None:
             found.append({"code": code, "message": REFUSALS[code].meaning})
+        elif (spool := self.spool()) is not None:
+            if spool.refusing:
+                found.append({"code": "log_unavailable", "message": spool.refusing})
         elif not self._ingest.writer.healthy:
             found.append({"code": "log_unavailable", "message": "the last append to the log failed"})
         if (behind := await self._behind()) is not None:
             found.append({"code": "processor_lag", "message": behind})
         return found
+
+    def spool(self) -> SpoolState | None:
+        """How the spool stands, where the log has one: while it has room, a log that is away keeps nobody away."""
+        log = self._ingest.log
+        return log.state if isinstance(log, SpooledLog) else None
 
     async def _behind(self) -> str | None:
         if not (limit := self._ingest.live.current.limits.ready_lag_s):
@@ -53,6 +62,8 @@ class Readiness:
             async with asyncio.timeout(_LAG_TIMEOUT_S):
                 lags = await self._ingest.log.lag(topics.PROCESSOR_GROUP, [topics.ACCEPTED])
         except (HeadwaterError, OSError, TimeoutError) as error:
+            if (spool := self.spool()) is not None and spool.spooling:
+                return None
             return f"the processor's lag cannot be read: {type(error).__name__}"
         now = self._ingest.clock.now_ms()
         age = max(((now - lag.oldest_ms) / 1000 for lag in lags if lag.oldest_ms), default=0.0)
@@ -73,7 +84,9 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
 
     async def ready() -> Response:
         problems, lag = await readiness.problems()
-        answer = {"ready": not problems, "reasons": problems, "processorLag": lag}
+        answer: dict[str, object] = {"ready": not problems, "reasons": problems, "processorLag": lag}
+        if (spool := readiness.spool()) is not None:
+            answer["spool"] = {"bytes": spool.bytes, "oldestSeconds": round(spool.oldest_s, 3)}
         return to_response(json_reply(answer, 503 if problems else 200, (b"cache-control", b"no-store")))
 
     async def metrics() -> Response:

@@ -65,6 +65,7 @@ class Delivery:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`, finish what is under way, close. Raises what the log raises."""
+        await Books.begin(self._log, self.name)
         owners: list[Owner] = []
         try:
             async with self._client:
@@ -72,7 +73,7 @@ class Delivery:
                 for tp, _ in inputs:
                     owners.append(await self._log.claim(self.group, tp))
                 # after the fences: whoever ran before counts no more
-                self.books = await Books.begin(self._log, self.name)
+                self.books = await Books.load(self._log, self.name)
                 lanes = [
                     Lane(tp, owner, source, self._around())
                     for (tp, source), owner in zip(inputs, owners, strict=True)

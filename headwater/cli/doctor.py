@@ -54,6 +54,8 @@ def _examine(data: DataDir, file: Path, port: int, clickhouse_port: int) -> list
     findings, workspace = diagnose.of_workspace(file, data)
     findings += diagnose.of_folder(data, workspace.limits if workspace else Limits())
     findings += diagnose.of_processes(data, up, port, clickhouse_port)
+    collecting = files.is_held(files.stage_lock(data, "collector"))
+    findings += diagnose.of_spool(data, collecting=collecting, now_ms=SystemClock().now_ms())
     if data.log.is_dir():
         findings += asyncio.run(_flow(data, file, workspace))
     if up is not None:
