@@ -112,3 +112,9 @@ DESTINATION_LAG = gauge(
 DESTINATION_PAUSED = gauge(
     "headwater_destination_paused", "1 while a destination is paused or its circuit is open.", "destination"
 )
+SLOWDOWNS = counter(
+    "headwater_destination_slowdowns_total",
+    "Inserts that ClickHouse refused because it was busy, by its error number.",
+    "destination",
+    "code",
+)

@@ -152,8 +152,8 @@ _SETTINGS = (
 class Catalog:
     """All facts, and the relations they make up."""
 
-    def __init__(self, database: str, sources: Iterable[str] = ()) -> None:
-        self.database = database
+    def __init__(self, database: str, sources: Iterable[str] = (), on_cluster: str = "") -> None:
+        self.database, self._on_cluster = database, f" {on_cluster}" if on_cluster else ""
         self.relations: dict[tuple[str, str, str], Relation] = {}
         self._databases: dict[str, str] = {}
         self.add_sources(sources)
@@ -201,7 +201,8 @@ class Catalog:
         described = ",\n".join(f"    {quote(c.name)} {c.type} COMMENT {literal(c.comment)}" for c in columns)
         selected = ",\n".join(f"    {c.sql} AS {quote(c.name)}" for c in columns)
         sql = (
-            f"CREATE OR REPLACE VIEW {quote(database)}.{quote(name)}\n(\n{described}\n)\nAS SELECT\n{selected}\n"
+            f"CREATE OR REPLACE VIEW {quote(database)}.{quote(name)}{self._on_cluster}\n(\n{described}\n)\n"
+            f"AS SELECT\n{selected}\n"
             f"FROM {_from(relation, quote(self.database))}\nCOMMENT {literal(_comment(relation))}"
         )
         return View(database, name, sql)

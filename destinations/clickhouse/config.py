@@ -21,12 +21,26 @@ class Config(DestinationConfig):
     url: str | None = Field(default=None, description="http(s)://host:port of a server; none: embedded.")
     username: str = Field(default="default", description="User of the server.")
     password: SecretStr = Field(default=SecretStr(""), description="Password of the server.")
+    ca: str | None = Field(
+        default=None, description="File of certificates to trust for https; none: those of the system."
+    )
+    compress: bool = Field(default=True, description="Send inserts to a server compressed (zstd).")
     database: Identifier = Field(default="headwater", description="Database of the tables and views.")
     cluster: Identifier | None = Field(
         default=None, description="Cluster of the server: replicated tables, ON CLUSTER."
     )
+    insert_quorum: str = Field(
+        default="auto",
+        pattern=r"^(auto|[0-9]{1,2})$",
+        description="Replicas of a shard that must have an insert: auto (more than half), or a number; 0 waits for one.",
+    )
     timeout_s: float = Field(default=120, gt=0, description="Longest time of one insert or query.")
-    max_rows: int = Field(default=50_000, ge=1, le=1_000_000, description="Rows of one insert.")
+    max_rows: int = Field(
+        default=50_000,
+        ge=1,
+        le=1_000_000,
+        description="Rows gathered before an insert at most, while ClickHouse is busy.",
+    )
     min_wait_s: float = Field(
         default=0.2, ge=0, description="How long the first event waits for others when little comes."
     )
@@ -66,6 +80,8 @@ class Config(DestinationConfig):
     def _cluster_needs_a_server(self) -> Config:
         if self.cluster and not self.url:
             raise ValueError("cluster is set but url is not; an embedded engine has no cluster")
+        if self.ca and not (self.url or "").startswith("https://"):
+            raise ValueError("ca is set but url is not https://; certificates are looked at with https alone")
         return self
 
 

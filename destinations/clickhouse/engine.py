@@ -6,18 +6,22 @@ open only one folder; `Engine.readonly` hands out further connections of the sam
 
 from __future__ import annotations
 
+import io
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import clickhouse_connect
+import zstandard
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from headwater.errors import HeadwaterError
 
 _CODE = re.compile(r"Code: (\d+)")
+_ADDRESS = re.compile(r" with url: /\?\S+")  # of a request: pages of settings before the reason
 
 # What analysts get on a connection: SQL as Segment's own warehouses understand it, and no duplicate, ever.
 ANALYST_SETTINGS: Mapping[str, str] = {
@@ -30,6 +34,20 @@ ANALYST_SETTINGS: Mapping[str, str] = {
     "date_time_input_format": "best_effort",
     "session_timezone": "UTC",
 }
+
+
+OLDEST = (25, 8)  # of servers: `json_type_escape_dots_in_keys`, which the views depend on, came with it
+# Sent with everything to a server, whatever its profile says. Inserts that the server gathers would be acknowledged and
+# deduplicated by other rules than ours, and blocks of one insert made by several threads would get the token's numbers
+# in another order each time.
+SERVER_SETTINGS: Mapping[str, str] = {
+    "async_insert": "0",
+    "max_insert_threads": "1",
+    "deduplicate_blocks_in_dependent_materialized_views": "1",
+}
+# ON CLUSTER waits for the servers that answer; one that is down does what it missed when it is back.
+CLUSTER_SETTINGS: Mapping[str, str] = {"distributed_ddl_output_mode": "throw_only_active"}
+_UNKNOWN_SETTING = 115
 
 
 class EngineError(HeadwaterError):
@@ -66,6 +84,8 @@ class Client(Protocol):
         insert_block: Any,
         settings: dict[str, Any] | None = None,
         fmt: str | None = None,
+        compression: str | None = None,
+        transport_settings: dict[str, str] | None = None,
     ) -> Any:
         """Insert bytes in any input format."""
         ...
@@ -104,25 +124,27 @@ class Engine(Protocol):
 
 
 class ClickHouse:
-    """An engine reached through clickhouse_connect."""
+    """An engine reached through clickhouse_connect; a server is connected to at the first call."""
 
-    def __init__(self, arguments: Mapping[str, Any], *, embedded: bool) -> None:
+    def __init__(self, arguments: Mapping[str, Any], *, embedded: bool, compress: bool = False) -> None:
         self.embedded = embedded
-        self._arguments = dict(arguments)
-        with _translated():
-            self._client: Client = clickhouse_connect.get_client(**self._arguments)
+        self._arguments, self._compress = dict(arguments), compress
+        self._lock = threading.Lock()
+        self._client: Client | None = self._connect() if embedded else None
 
     def command(self, sql: str) -> None:
         """Run a statement. Raises EngineError."""
         with _translated():
-            self._client.command(sql)
+            self._connected().command(sql)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[list[Any]]:
         """Rows of a query, as JSON values. Raises EngineError."""
         import orjson
 
         with _translated():
-            answer = self._client.raw_query(sql, parameters=dict(parameters or {}), fmt="JSONCompactEachRow")
+            answer = self._connected().raw_query(
+                sql, parameters=dict(parameters or {}), fmt="JSONCompactEachRow"
+            )
         return [orjson.loads(line) for line in answer.splitlines() if line]
 
     def insert_block(
@@ -130,7 +152,24 @@ class ClickHouse:
     ) -> None:
         """Insert bytes of an input format; durable when it returns. Raises EngineError."""
         with _translated():
-            self._client.raw_insert(table, columns, data, settings=dict(settings), fmt=fmt)
+            client = self._connected()
+            if self.embedded:
+                client.raw_insert(table, columns, data, settings=dict(settings), fmt=fmt)
+            else:
+                client.raw_insert(table, columns, fmt=fmt, **self._posted(data, settings))
+
+    def _posted(self, data: bytes, settings: Mapping[str, str]) -> dict[str, Any]:
+        """What an insert over HTTP takes. As a stream: clickhouse_connect would send bytes again by itself after a lost
+        connection, and an insert that is repeated before the table was asked cannot be told from one that was lost.
+        """
+        body = zstandard.ZstdCompressor(level=1).compress(data) if self._compress else data
+        return {
+            "insert_block": io.BytesIO(body),
+            # whether the answer is an error is known only at the end, so the status must wait for it
+            "settings": {**settings, "wait_end_of_query": "1"},
+            "compression": "zstd" if self._compress else None,
+            "transport_settings": {"Content-Length": str(len(body))},
+        }
 
     def readonly_client(self, settings: Mapping[str, str] | None = None) -> Client:
         """A further connection that can only read, with these settings fixed. The caller closes it."""
@@ -142,7 +181,27 @@ class ClickHouse:
 
     def close(self) -> None:
         """Close the connection; an embedded engine stops with its last one."""
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
+
+    def _connected(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> Client:
+        with _translated():
+            client = clickhouse_connect.get_client(**self._arguments)
+        if not self.embedded and _version(client.server_version) < OLDEST:
+            client.close()
+            raise EngineError(
+                f"the ClickHouse server has version {client.server_version}; Headwater needs "
+                f"{'.'.join(map(str, OLDEST))} or newer: its JSON columns keep dots inside keys since then",
+                _UNKNOWN_SETTING,
+            )
+        found: Client = client
+        return found
 
 
 def open_embedded(path: Path) -> ClickHouse:
@@ -152,18 +211,33 @@ def open_embedded(path: Path) -> ClickHouse:
     return ClickHouse({"interface": "chdb", "path": str(path), "chdb_options": options}, embedded=True)
 
 
-def open_server(url: str, *, username: str, password: str, timeout_s: float) -> ClickHouse:
-    """A server at `http(s)://host:port`. Raises EngineError where it cannot be reached."""
+def open_server(
+    url: str,
+    *,
+    username: str,
+    password: str,
+    timeout_s: float,
+    ca: str | None = None,
+    compress: bool = True,
+    settings: Mapping[str, str] | None = None,
+) -> ClickHouse:
+    """A server at `http(s)://host:port`; the first call connects. `ca` is a file of certificates to trust."""
     arguments = {
         "dsn": url,
         "username": username,
         "password": password,
-        "connect_timeout": min(timeout_s, 10),
-        "send_receive_timeout": timeout_s,
+        "connect_timeout": max(1, min(round(timeout_s), 10)),
+        "send_receive_timeout": max(1, round(timeout_s)),
         "autogenerate_session_id": False,
         "client_name": "headwater",
+        "settings": {**SERVER_SETTINGS, **(settings or {})},
+        **({"ca_cert": ca} if ca else {}),
     }
-    return ClickHouse(arguments, embedded=False)
+    return ClickHouse(arguments, embedded=False, compress=compress)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
 
 
 def _assignments(settings: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -180,7 +254,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except ClickHouseError as error:
-        raise EngineError(str(error), _code(error)) from error
+        raise EngineError(_ADDRESS.sub("", str(error)), _code(error)) from error
     except (OSError, RuntimeError) as error:  # sockets; chDB raises RuntimeError where it has no better class
         raise EngineError(f"{type(error).__name__}: {error}", _code(error)) from error
 

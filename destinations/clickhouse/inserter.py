@@ -18,19 +18,16 @@ from typing import Any
 from destinations.clickhouse.engine import Engine, EngineError
 from destinations.clickhouse.lots import Lot, Sent, Table
 from destinations.clickhouse.names import literal, quote
+from destinations.clickhouse.replicas import Replicas
+from destinations.clickhouse.rows import Rows
+from destinations.clickhouse.troubles import Trouble, advice, judge
 from destinations.clickhouse.writer import TEXT_SETTINGS
 
 logger = logging.getLogger(__name__)
 
-# ClickHouse's codes for "this data cannot be read or stored": looked for row by row.
-DATA_CODES = frozenset((
-    6, 20, 25, 26, 27, 32, 33, 34, 38, 41, 43, 44, 49, 53, 62, 69, 70, 72, 117, 121, 122, 130, 131, 167, 169, 190,
-    261, 321, 349, 407, 432, 457, 467, 636, 645,
-))  # fmt: skip
-TOO_BIG = frozenset((241, 252, 12, 131))  # memory, too many parts: smaller or later inserts may pass
 # Copies of a key within one insert are left to merges and FINAL, like those of two inserts: looking for them here costs
 # a tenth of the insert, and the processors have let no copy through.
-SETTINGS = {**TEXT_SETTINGS, "optimize_on_insert": "0"}
+SETTINGS = {**TEXT_SETTINGS, "optimize_on_insert": "0", "async_insert": "0"}
 _ACCESS_DENIED = 497
 _LOOK_S = 0.2  # how often it is asked whether an earlier insert has ended
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -49,17 +46,37 @@ class Poison:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why the last attempt failed, and what it sent where that can be sent again as it was."""
+
+    error: EngineError
+    sent: Sent | None = None
+
+    @property
+    def kind(self) -> Trouble:
+        """What it calls for."""
+        return judge(self.error.code, str(self.error))
+
+
 class Inserter:
-    """Inserts lots; `pause(seconds)` waits between attempts and raises Stopped when it is time to go."""
+    """Inserts lots; `pause(seconds)` waits between attempts and raises Stopped when it is time to go.
+
+    `tell` hears of every failure, and None once something passed again.
+    """
 
     def __init__(
-        self, engine: Engine, database: str, pause: Callable[[float], None], cluster: str = ""
+        self,
+        engine: Engine,
+        database: str,
+        pause: Callable[[float], None],
+        replicas: Replicas | None = None,
+        tell: Callable[[EngineError | None], object] = lambda _: None,
     ) -> None:
-        self._engine, self._database, self._pause = engine, database, pause
-        self._settings = {**SETTINGS, "log_comment": f"headwater {database}"}
-        self._processes = (
-            f"clusterAllReplicas({quote(cluster)}, system.processes)" if cluster else "system.processes"
-        )
+        self._engine, self._database, self._pause, self._tell = engine, database, pause, tell
+        self._replicas = replicas
+        self._settings = {**SETTINGS, **(replicas.settings if replicas else {})}
+        self._processes = replicas.all("system.processes") if replicas else "system.processes"
 
     def insert(self, lot: Lot, token: str) -> list[Poison]:
         """Insert rows that were never tried before; the rows that can never be inserted. Raises Stopped."""
@@ -76,13 +93,18 @@ class Inserter:
 
     def missing(self, lot: Lot) -> list[Any]:
         """The rows that are not in the table, by place and identity. Raises EngineError, Stopped."""
-        while not self._engine.embedded and self._is_inserting():
+        if not lot.table.placed:
+            return list(lot.rows)  # a row that is there already replaces itself
+        while not self._engine.embedded and self._is_inserting(lot):
+            self._pause(_LOOK_S)
+        while self._replicas is not None and not self._is_whole(self._replicas, lot.table):
             self._pause(_LOOK_S)
         there: set[tuple[Any, ...]] = set()
         places: set[tuple[int, ...]] = set()
+        source = self._replicas.rows(lot.table.name) if self._replicas else self._name(lot.table)
         for partition, low, high in _ranges(lot.rows):
             answer = self._engine.query(
-                f"SELECT log_offset, log_line, {lot.table.identity_sql} FROM {self._name(lot.table)} "
+                f"SELECT log_offset, log_line, {lot.table.identity_sql} FROM {source} "
                 f"WHERE log_partition = {partition} AND log_offset BETWEEN {low} AND {high}"
             )
             for offset, line, *identity in answer:
@@ -90,18 +112,29 @@ class Inserter:
                 there.add(tuple(_plain(identity)))
         return [row for row in lot.rows if not _known(lot.table.identity(row), row.place, there, places)]
 
-    def _is_inserting(self) -> bool:
-        """Whether the server still works on an insert of ours whose answer nobody waits for. Raises EngineError."""
-        mark = literal(self._settings["log_comment"])
+    def _is_whole(self, replicas: Replicas, table: Table) -> bool:
+        """Whether the replicas that answer hold all that was ever inserted. Raises EngineError."""
+        ((whole,),) = self._engine.query(replicas.is_whole(table.name))
+        if not int(whole):
+            logger.info("%s: waiting for a replica to catch up before it is asked", table.name)
+        return bool(int(whole))
+
+    def _is_inserting(self, lot: Lot) -> bool:
+        """Whether the server still works on an insert of these partitions that nobody waits for. Raises EngineError."""
+        mark = literal(self._mark(lot.table))
+        among = literal(f",({'|'.join(map(str, sorted(_partitions(lot.rows))))}),")
         try:
             ((running,),) = self._engine.query(
-                f"SELECT count() FROM {self._processes} WHERE query_kind = 'Insert' AND Settings['log_comment'] = {mark}"
+                f"SELECT count() FROM {self._processes} WHERE query_kind = 'Insert' AND "
+                f"startsWith(Settings['log_comment'], {mark}) AND match(Settings['log_comment'], {among})"
             )
         except EngineError as error:
             if error.code != _ACCESS_DENIED:
                 raise
             logger.warning(
-                "cannot see whether earlier inserts still run, rows may come twice: %s", _short(error)
+                "cannot see whether earlier inserts still run, rows may come twice: %s; %s",
+                _short(error),
+                advice(error.code, str(error)),
             )
             return False
         return int(running) > 0
@@ -111,7 +144,7 @@ class Inserter:
             self._send(table, sent, token)
         except EngineError as error:
             logger.warning("insert of %d rows into %s failed: %s", len(sent.rows), table.name, _short(error))
-            self._mend(table, sent.rows, token, poison, error)
+            self._mend(table, sent.rows, token, poison, Failed(error, sent))
 
     def _mend(
         self,
@@ -119,31 +152,57 @@ class Inserter:
         rows: Sequence[Any],
         token: str,
         poison: list[Poison],
-        error: EngineError | None = None,
+        failed: Failed | None = None,
     ) -> None:
-        """Until every row is there or known to be refused: ask what is missing, insert it, ask again."""
+        """Until every row is there or known to be refused: ask what is missing, insert it, ask again.
+
+        Raises EngineError where nothing can pass before a person changes something.
+        """
         attempt = generation = 0
+        first = failed.sent if failed is not None else None
         while rows:
-            if error is not None and error.code not in DATA_CODES:
-                self._pause(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+            if failed is not None and failed.kind != "data":
+                self._heed(failed, attempt)
                 attempt += 1
             try:
+                whole = len(rows)
                 rows = self.missing(Lot(table, rows))
-                if error is not None and rows and (error.code in DATA_CODES or error.code in TOO_BIG):
-                    rows, error = self._split(table, rows, f"{token}/{generation}", poison, error), None
-                elif rows:
+                if not rows:
+                    return
+                if failed is not None and failed.kind in ("data", "size"):
+                    rows, first = (
+                        self._split(table, rows, f"{token}/{generation}", poison, failed.error),
+                        None,
+                    )
+                elif first is not None and len(rows) == whole:
+                    # nothing is there: the very same insert again, whose token holds back the first, should it come late
+                    self._send(table, first, token)
+                    rows, first = self._to_check(table, rows), None
+                else:
                     self._send(table, table.plain(rows), f"{token}/{generation}")
-                    error = None
+                    rows, first = self._to_check(table, rows), None
+                failed = None
                 generation += 1
             except EngineError as failure:
-                error = failure
+                failed = Failed(failure)
                 logger.warning("%s: %d rows wait: %s", table.name, len(rows), _short(failure))
+
+    def _to_check(self, table: Table, rows: Sequence[Any]) -> Sequence[Any]:
+        """Rows that an insert just took, as far as the table must be asked for them."""
+        return rows if table.placed else []
+
+    def _heed(self, failed: Failed, attempt: int) -> None:
+        """Wait before the next attempt. Raises the error where waiting does not help."""
+        self._tell(failed.error)
+        if failed.kind == "settings":
+            raise failed.error
+        self._pause(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
 
     def _split(
         self, table: Table, rows: Sequence[Any], token: str, poison: list[Poison], error: EngineError
     ) -> Sequence[Any]:
         """Insert by halves; what is left to be checked again. A single refused row becomes poison."""
-        if len(rows) == 1 and error.code in DATA_CODES:
+        if len(rows) == 1 and judge(error.code) == "data":
             logger.error("%s refuses a row at %s: %s", table.name, rows[0].place, _short(error))
             poison.append(Poison(rows[0], error.code, _short(error)))
             return []
@@ -158,21 +217,30 @@ class Inserter:
         try:
             self._send(table, table.plain(rows), token)
         except EngineError as error:
-            if error.code not in DATA_CODES:
-                if error.code not in TOO_BIG or len(rows) == 1:
+            kind = judge(error.code, str(error))
+            if kind != "data":
+                if kind != "size" or len(rows) == 1:
                     raise
+                self._tell(error)
                 self._pause(_BACKOFF_S[0])
             rows = self.missing(Lot(table, rows))  # an insert that failed may have taken effect
             return self._split(table, rows, token, poison, error) if rows else rows
-        return rows
+        return self._to_check(table, rows)
 
     def _send(self, table: Table, sent: Sent, token: str) -> None:
+        partitions = ",".join(map(str, sorted(_partitions(sent.rows))))
         settings = {
             **self._settings,
+            "log_comment": f"{self._mark(table)}{partitions},",
             "insert_deduplicate": "1",
             "insert_deduplication_token": _digest(token, sent.data),
         }
         self._engine.insert_block(self._name(table), table.columns, sent.data, sent.format, settings)
+        self._tell(None)
+
+    def _mark(self, table: Table) -> str:
+        """How the comments of our inserts into a table begin; the log's partitions follow."""
+        return f"headwater {self._database}.{table.name} ,"
 
     def _name(self, table: Table) -> str:
         return f"{quote(self._database)}.{quote(table.name)}"
@@ -192,6 +260,13 @@ def _ranges(rows: Sequence[Any]) -> Iterator[tuple[int, int, int]]:
         bounds[partition] = (min(low, offset), max(high, offset))
     for partition, (low, high) in bounds.items():
         yield partition, low, high
+
+
+def _partitions(rows: Sequence[Any]) -> set[int]:
+    """The log partitions of rows, without making rows that are not there."""
+    if isinstance(rows, Rows):
+        return {place.partition for source in rows.sources for place in source.places[:1]}
+    return {row.place.partition for row in rows}
 
 
 def _plain(identity: Sequence[Any]) -> list[Any]:

@@ -15,18 +15,20 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from destinations.clickhouse import lots as lot
 from destinations.clickhouse.allocation import uncollected
 from destinations.clickhouse.anew import begin_anew
 from destinations.clickhouse.config import Config, spec
-from destinations.clickhouse.engine import Engine, EngineError, open_embedded, open_server
+from destinations.clickhouse.engine import CLUSTER_SETTINGS, Engine, EngineError, open_embedded, open_server
 from destinations.clickhouse.inserter import Inserter, Poison, Stopped, pauser
 from destinations.clickhouse.lots import Lot
-from destinations.clickhouse.migrate import is_new, let_merge, migrate
-from destinations.clickhouse.migrations import DURABLE, Target
+from destinations.clickhouse.migrate import check_cluster, is_new, let_merge, migrate
+from destinations.clickhouse.migrations import Target
 from destinations.clickhouse.portions import Portion, Prepared, Preparer, bury, change, lots, outputs
+from destinations.clickhouse.pressure import Pressure
+from destinations.clickhouse.replicas import Replicas
 from destinations.clickhouse.session import Session
 from destinations.clickhouse.side import traits_of_row
 from destinations.clickhouse.views import Views
@@ -50,6 +52,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RESTART_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+_VIEWS_S = 5.0  # until views that a server's absence held up are tried again
 
 
 def open_engine(config: Config, data: DataDir) -> Engine:
@@ -57,13 +60,26 @@ def open_engine(config: Config, data: DataDir) -> Engine:
     if config.url is None:
         return open_embedded(data.clickhouse)
     return open_server(
-        config.url, username=config.username, password=secret(config.password), timeout_s=config.timeout_s
+        config.url,
+        username=config.username,
+        password=secret(config.password),
+        timeout_s=config.timeout_s,
+        ca=config.ca,
+        compress=config.compress,
+        settings=CLUSTER_SETTINGS if config.cluster else None,
     )
 
 
 def target_of(config: Config) -> Target:
     """Where the schema goes."""
-    return Target(config.database, config.cluster or "", DURABLE)
+    return Target(config.database, config.cluster or "")
+
+
+def replicas_of(config: Config) -> Replicas | None:
+    """The cluster that the settings name."""
+    if config.cluster is None:
+        return None
+    return Replicas(config.cluster, config.database, config.insert_quorum, config.timeout_s)
 
 
 def build(
@@ -93,7 +109,11 @@ class Loader:
         self._row_thread = ThreadPoolExecutor(1, f"rows-{name}")
         self._view_thread = ThreadPoolExecutor(1, f"views-{name}")
         self._target = target_of(config)
-        self._inserter = Inserter(engine, config.database, pauser(self._halt), config.cluster or "")
+        self._replicas = replicas_of(config)
+        self.pressure = Pressure(name, config.username)
+        self._inserter = Inserter(
+            engine, config.database, pauser(self._halt), self._replicas, self.pressure.hear
+        )
         self.views = Views(engine, self._target, clock, config.max_views)
         self._preparer = Preparer(lot.events(columnar=config.columnar), lambda _: None, filtered=False)
         self._wake_views = asyncio.Event()
@@ -132,9 +152,12 @@ class Loader:
             except (LogError, EngineError) as error:
                 pause = _RESTART_S[min(failures, len(_RESTART_S) - 1)]
                 failures = 0 if session.flushed else failures + 1
-                logger.warning(
-                    "destination %s starts again in %.1f s: %s", self.name, pause, str(error)[:500]
+                reason = (
+                    self.pressure.hear(error if isinstance(error, EngineError) else None) or str(error)[:500]
                 )
+                logger.warning("destination %s starts again in %.1f s: %s", self.name, pause, reason)
+                if isinstance(error, EngineError):
+                    self._ready = False  # what is missing or forbidden may be what was made at the start
                 DESTINATION_PAUSED.labels(self.name).set(1)
                 await _sleep(pause, stop)
             finally:
@@ -142,14 +165,16 @@ class Loader:
 
     async def _prepare_database(self) -> None:
         if not self._ready:
-            if await self.work(partial(is_new, self._engine, self._target)):
+            if self._replicas is not None:
+                await self.work(partial(check_cluster, self._engine, self._replicas))
+            if await self.work(partial(is_new, self._engine, self._target, self._replicas)):
                 await begin_anew(self._log, self.name, self.config.database)
             await self.work(partial(migrate, self._engine, self._target, self._clock))
             await self.work(partial(let_merge, self._engine, self._target, merges=self.config.merges))
             await self.work(partial(self.views.load, self._live.current.sources))
             self._ready = True
         self._reload(self._live.current)
-        DESTINATION_PAUSED.labels(self.name).set(0)
+        self.pressure.hear(None)
 
     def _reload(self, workspace: Workspace) -> None:
         """Take over a workspace: sources, connections and filter."""
@@ -192,6 +217,7 @@ class Loader:
             ]
         )
         poison: list[Poison] = []
+        self.pressure.ease()
         found = lots(prepared, self._preparer.events)
         for one in found:
             poison += (self._inserter.repair if repair else self._inserter.insert)(one, token)
@@ -225,6 +251,10 @@ class Loader:
             DEAD_EVENTS.labels(self.name, letter.code).inc()
         self._wake_views.set()
 
+    def status(self) -> dict[str, Any]:
+        """What operators ask: whether it loads, and why not."""
+        return {"destination": self.name, **self.pressure.status()}
+
     @property
     def log(self) -> Log:
         """The log it reads."""
@@ -246,7 +276,7 @@ class Loader:
                     await loop.run_in_executor(self._view_thread, self.views.make_some)
                 except EngineError as error:
                     logger.warning("views wait: %s", str(error)[:500])
-                    await asyncio.sleep(5)
+                    await asyncio.sleep(_VIEWS_S)
             await asyncio.sleep(0.3)
 
 

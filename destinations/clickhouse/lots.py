@@ -54,6 +54,7 @@ class Table:
     plain: Callable[[Sequence[Any]], Sent]
     identity: Callable[[Any], tuple[Any, ...]]
     identity_sql: str  # the same identity as an SQL tuple
+    placed: bool = True  # whether it has columns for the place; else its rows replace one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ def _lines(rows: Sequence[JsonRow]) -> Sent:
     return Sent("JSONEachRow", b"\n".join([row.data for row in rows]), rows)
 
 
-def side(name: str, columns: Sequence[str]) -> Table:
-    """A table of JSON rows whose identity is the place alone."""
+def side(name: str, columns: Sequence[str], *, placed: bool = True) -> Table:
+    """A table of JSON rows whose identity is the place alone; without a place its rows are inserted again and again."""
     return Table(
         name,
         tuple(columns),
@@ -128,4 +129,5 @@ def side(name: str, columns: Sequence[str]) -> Table:
         _lines,
         lambda row: tuple(row.place),
         "log_partition, log_offset, log_line",
+        placed,
     )

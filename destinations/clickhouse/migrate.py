@@ -5,6 +5,8 @@ from __future__ import annotations
 from destinations.clickhouse.engine import Engine, EngineError
 from destinations.clickhouse.migrations import Migration, Target, all_migrations, bookkeeping, render
 from destinations.clickhouse.names import literal, quote
+from destinations.clickhouse.replicas import Replicas, local
+from destinations.clickhouse.troubles import CLUSTER_DOESNT_EXIST
 from headwater.clock import Clock
 from headwater.errors import SchemaMismatch
 from headwater.timestamps import iso
@@ -18,10 +20,20 @@ UNMERGED = {
 }
 
 
-def is_new(engine: Engine, target: Target) -> bool:
-    """Whether the database has never had a schema. Raises EngineError."""
+def is_new(engine: Engine, target: Target, replicas: Replicas | None = None) -> bool:
+    """Whether the database has never had a schema, on any server of a cluster that answers. Raises EngineError.
+
+    Asked in a way that a user without the right to see the table is told so: it would otherwise seem to be missing, and
+    everything would be loaded a second time.
+    """
+    if engine.query(f"EXISTS TABLE {quote(target.database)}.schema_migrations") != [[0]]:
+        return False
+    if replicas is None:
+        return True
     where = f"database = {literal(target.database)} AND name = 'schema_migrations'"
-    return not engine.query(f"SELECT 1 FROM system.tables WHERE {where}")
+    everywhere = f"SELECT count() FROM {replicas.all('system.tables')} WHERE {where} SETTINGS skip_unavailable_shards = 1"
+    ((found,),) = engine.query(everywhere)
+    return not int(found)
 
 
 def migrate(engine: Engine, target: Target, clock: Clock) -> list[Migration]:
@@ -58,13 +70,13 @@ def let_merge(engine: Engine, target: Target, *, merges: bool) -> None:
     The choice is kept with the table, so that no merge slips in between opening a folder and this call; it is changed only
     where it differs, because a server may have settings of its operator.
     """
-    where = f"database = {literal(target.database)} AND name = 'events'"
+    where = f"database = {literal(target.database)} AND name = {literal(_events(target))}"
     found = engine.query(f"SELECT engine_full FROM system.tables WHERE {where}")
     if not found:
+        table, noted = f"{target.database}.{_events(target)}", f"{target.database}.schema_migrations"
         raise EngineError(
-            f"table {target.database}.events is not there, though {target.database}.schema_migrations says it was made: "
-            f"somebody dropped it. Restore it from a backup, or drop {target.database}.schema_migrations as well to begin "
-            "with empty tables"
+            f"table {table} is not there, though {noted} says it was made: somebody dropped it. Restore it from a backup, "
+            f"or drop {noted} as well to begin with empty tables"
         )
     held = all(f"{name} = {value}" in found[0][0] for name, value in UNMERGED.items())
     if held != merges:
@@ -72,4 +84,30 @@ def let_merge(engine: Engine, target: Target, *, merges: bool) -> None:
     names = ", ".join(UNMERGED)
     settings = ", ".join(f"{name} = {value}" for name, value in UNMERGED.items())
     change = f"RESET SETTING {names}" if merges else f"MODIFY SETTING {settings}"
-    engine.command(f"ALTER TABLE {quote(target.database)}.events {target.on_cluster} {change}")
+    engine.command(
+        f"ALTER TABLE {quote(target.database)}.{quote(_events(target))} {target.on_cluster} {change}"
+    )
+
+
+def _events(target: Target) -> str:
+    """The table that has the rows of the events."""
+    return local("events") if target.cluster else "events"
+
+
+def check_cluster(engine: Engine, replicas: Replicas) -> None:
+    """Raises EngineError where the cluster's definition would lose or double rows."""
+    ((shards, unsafe),) = engine.query(replicas.check())
+    if not int(shards):
+        known = [row[0] for row in engine.query("SELECT DISTINCT cluster FROM system.clusters ORDER BY 1")]
+        raise EngineError(
+            f"cluster {replicas.cluster!r} is not in the server's remote_servers, which has {', '.join(known) or 'none'}; "
+            "correct `cluster` of the destination",
+            CLUSTER_DOESNT_EXIST,
+        )
+    if int(unsafe):
+        raise EngineError(
+            f"cluster {replicas.cluster!r}: internal_replication is off for {unsafe} of {shards} shards, so that every row "
+            "would be written to each replica and then replicated; set <internal_replication>true</internal_replication> "
+            "in remote_servers on every server",
+            CLUSTER_DOESNT_EXIST,
+        )

@@ -21,6 +21,7 @@ _RUN = re.compile(r"[A-Z0-9]+[a-z0-9]*|[a-z0-9]+")
 BUILT_IN_RELATIONS = frozenset(
     (
         *("tracks", "pages", "screens", "identifies", "groups", "aliases", "users", "accounts"),
+        *("events_local", "dropped_events_local", "delivery_attempts_local"),
         *("events", "sessions", "deliveries", "dropped", "memberships", "identities"),
         *("user_profiles", "account_profiles", "membership_facts", "identity_facts", "dropped_events"),
         *(

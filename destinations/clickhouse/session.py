@@ -146,8 +146,9 @@ class Session:
 
     def _wait_of(self, events: bool) -> float:
         """Events wait a little when little comes, longer when inserts are slow; side topics a second."""
-        config = self._loader.config
-        return min(config.max_wait_s, max(config.min_wait_s, 2 * self._took)) if events else config.max_wait_s
+        config, factor = self._loader.config, self._loader.pressure.factor
+        wait = min(config.max_wait_s, max(config.min_wait_s, 2 * self._took)) if events else config.max_wait_s
+        return wait * factor
 
     def _patience(self) -> float:
         now = self._loader.clock.monotonic()
@@ -159,10 +160,14 @@ class Session:
     def _rows_waiting(self) -> int:
         return sum(p.events for p in self._waiting.values() if p.tp.topic == topics.PROCESSED)
 
+    def _enough(self) -> float:
+        """Rows that are inserted without waiting for more; more of them while the server has too many parts."""
+        return min(ENOUGH_ROWS * self._loader.pressure.factor, max(ENOUGH_ROWS, self._loader.config.max_rows))
+
     async def _flush_due(self) -> None:
         now = self._loader.clock.monotonic()
         due = [events for events, since in self._since.items() if now - since >= self._wait_of(events)]
-        if self._rows_waiting() >= ENOUGH_ROWS and True not in due:
+        if self._rows_waiting() >= self._enough() and True not in due:
             due.append(True)
         if due:
             await self._flush(due)

@@ -20,13 +20,19 @@ from headwater import profile as profiles
 
 _PROFILE = ("version", "deleted", "loaded_at")
 _PLACE = ("log_partition", "log_offset", "log_line", "loaded_at")
-USERS = lots.side("user_profiles", ("id", "traits", "first_seen", "last_seen", "profile", *_PROFILE))
-ACCOUNTS = lots.side("account_profiles", ("id", "traits", "created_at", "deleted_at", "profile", *_PROFILE))
+USERS = lots.side(
+    "user_profiles", ("id", "traits", "first_seen", "last_seen", "profile", *_PROFILE), placed=False
+)
+ACCOUNTS = lots.side(
+    "account_profiles", ("id", "traits", "created_at", "deleted_at", "profile", *_PROFILE), placed=False
+)
 MEMBERSHIPS = lots.side(
-    "membership_facts", ("group_id", "user_id", "role", "joined_at", "removed_at", "cause", *_PROFILE)
+    "membership_facts",
+    ("group_id", "user_id", "role", "joined_at", "removed_at", "cause", *_PROFILE),
+    placed=False,
 )
 IDENTITIES = lots.side(
-    "identity_facts", ("anonymous_id", "user_id", "linked_at", "cause", "conflicts", *_PROFILE)
+    "identity_facts", ("anonymous_id", "user_id", "linked_at", "cause", "conflicts", *_PROFILE), placed=False
 )
 DROPPED = lots.side(
     "dropped_events",

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from destinations.clickhouse.catalog import Catalog, Fact
+from destinations.clickhouse.catalog import Catalog, Fact, View
 from destinations.clickhouse.discovery import Discovery
 from destinations.clickhouse.engine import Engine, EngineError
 from destinations.clickhouse.migrations import Target
 from destinations.clickhouse.names import quote
+from destinations.clickhouse.troubles import OUTAGE
 from headwater.clock import Clock
 from headwater.timestamps import iso
 
@@ -29,7 +30,7 @@ class Views:
         self._database = quote(target.database)
         self._made: dict[tuple[str, str], str] = {}
         self._databases: set[str] = set()
-        self.catalog = Catalog(target.database)
+        self.catalog = Catalog(target.database, (), target.on_cluster)
         self.discovery = Discovery(max_events=max_events)
         self.dirty: dict[Key, None] = {}
         self._max_events = max_events
@@ -45,7 +46,7 @@ class Views:
             f"SELECT view_database, view_name, fingerprint FROM {self._database}.view_versions FINAL"
         )
         self._made = {(row[0], row[1]): row[2] for row in made}
-        self.catalog = Catalog(self._target.database, sources)
+        self.catalog = Catalog(self._target.database, sources, self._target.on_cluster)
         self.discovery = Discovery(facts, self._max_events)
         self.catalog.learn(facts)
         self._mark(self.catalog.relations)
@@ -68,9 +69,12 @@ class Views:
         self._mark(self.catalog.learn(facts))
 
     def make_some(self) -> int:
-        """Make up to BATCH dirty views; how many were looked at. A view that cannot be made is logged and skipped."""
+        """Make up to BATCH dirty views; how many were looked at. A view that cannot be made is logged and skipped.
+
+        Raises EngineError where a server is away; the views that were not made stay dirty.
+        """
         keys = list(self.dirty)[:BATCH]
-        made = []
+        made: list[View] = []
         for key in keys:
             del self.dirty[key]
             view = self.catalog.view(key)
@@ -80,27 +84,31 @@ class Views:
                 self._ensure(view.database)
                 self._engine.command(view.sql)
             except EngineError as error:
+                if error.code in OUTAGE and not self._engine.embedded:
+                    self._mark(keys[keys.index(key) :])
+                    self._note(made)
+                    raise
                 logger.warning("view %s.%s cannot be made: %s", view.database, view.name, str(error)[:500])
                 continue
             self._made[view.database, view.name] = view.fingerprint
             made.append(view)
-        if made:
-            now = iso(self._clock.now_ms())
-            rows = [
-                {
-                    "view_database": v.database,
-                    "view_name": v.name,
-                    "fingerprint": v.fingerprint,
-                    "made_at": now,
-                }
-                for v in made
-            ]
-            data = b"\n".join(map(orjson.dumps, rows))
-            settings = {"date_time_input_format": "best_effort"}
-            self._engine.insert_block(
-                f"{self._database}.view_versions", tuple(rows[0]), data, "JSONEachRow", settings
-            )
+        self._note(made)
         return len(keys)
+
+    def _note(self, made: Sequence[View]) -> None:
+        """Write down which views were made, so that the next start makes only what changed."""
+        if not made:
+            return
+        now = iso(self._clock.now_ms())
+        rows = [
+            {"view_database": v.database, "view_name": v.name, "fingerprint": v.fingerprint, "made_at": now}
+            for v in made
+        ]
+        data = b"\n".join(map(orjson.dumps, rows))
+        settings = {"date_time_input_format": "best_effort"}
+        self._engine.insert_block(
+            f"{self._database}.view_versions", tuple(rows[0]), data, "JSONEachRow", settings
+        )
 
     def _mark(self, keys: Iterable[Key]) -> None:
         self.dirty.update(dict.fromkeys(keys))

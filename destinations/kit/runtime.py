@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from destinations.kit.control import serve_control
 from destinations.kit.delivery import Delivery
@@ -20,6 +20,9 @@ from headwater.log.protocol import Log
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.model import Destination, Workspace
+
+if TYPE_CHECKING:
+    from destinations.clickhouse.loader import Loader
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ class Running:
     fingerprint: str  # what its delivery was made from
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-    delivery: Delivery | None = None
+    delivery: Delivery | Loader | None = None
     error: str = ""  # why the last run ended, while it waits to be started again
     restarts: int = 0
 
@@ -116,13 +119,17 @@ class Fleet:
         entry.delivery = None
         if destination.type in TABLES:
             entry.error = ""
-            await self._tables.run(entry.name, destination, entry.stop)
+
+            def tell(loader: Loader) -> None:
+                entry.delivery = loader
+
+            await self._tables.run(entry.name, destination, entry.stop, tell)
             return
         configured = configure(destination)
         select = select_for(workspace, entry.name, configured)
-        entry.delivery = Delivery(entry.name, configured, select, self._log, self._clock)
+        entry.delivery = delivery = Delivery(entry.name, configured, select, self._log, self._clock)
         entry.error = ""
-        await entry.delivery.run(entry.stop)
+        await delivery.run(entry.stop)
 
 
 def fingerprint(workspace: Workspace, name: str) -> str:

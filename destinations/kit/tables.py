@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headwater.clock import Clock
@@ -20,6 +21,7 @@ from headwater.workspace.model import Destination, Workspace
 if TYPE_CHECKING:
     from destinations.clickhouse.engine import Engine
     from destinations.clickhouse.http import Server
+    from destinations.clickhouse.loader import Loader
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +77,10 @@ class Tables:
                     logger.error("the ClickHouse engine does not start yet: %s", error)  # noqa: TRY400
                 return
 
-    async def run(self, name: str, destination: Destination, stop: asyncio.Event) -> None:
-        """Load into one destination until `stop`."""
+    async def run(
+        self, name: str, destination: Destination, stop: asyncio.Event, tell: Callable[[Loader], None]
+    ) -> None:
+        """Load into one destination until `stop`; `tell` is given its loader, which knows whether it waits."""
         from destinations.clickhouse import loader
         from destinations.clickhouse.config import Config
 
@@ -88,7 +92,9 @@ class Tables:
         view = LiveWorkspace(self._live.current)
         self._views.append(view)
         try:
-            await loader.build(name, config, view, self._log, self._data, self._clock, engine).run(stop)
+            made = loader.build(name, config, view, self._log, self._data, self._clock, engine)
+            tell(made)
+            await made.run(stop)
         finally:
             self._views.remove(view)
             if not embedded:
