@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import clickhouse_connect
 import zstandard
@@ -223,7 +224,7 @@ def open_server(
 ) -> ClickHouse:
     """A server at `http(s)://host:port`; the first call connects. `ca` is a file of certificates to trust."""
     arguments = {
-        "dsn": url,
+        **_place(url),
         "username": username,
         "password": password,
         "connect_timeout": max(1, min(round(timeout_s), 10)),
@@ -234,6 +235,18 @@ def open_server(
         **({"ca_cert": ca} if ca else {}),
     }
     return ClickHouse(arguments, embedded=False, compress=compress)
+
+
+def _place(url: str) -> dict[str, Any]:
+    """Scheme, host and port; not left to the driver, which would speak unencrypted to an https:// address."""
+    parts = urlsplit(url)
+    port = parts.port or (8443 if parts.scheme == "https" else 8123)
+    return {
+        "interface": parts.scheme,
+        "host": parts.hostname,
+        "port": port,
+        "proxy_path": parts.path.strip("/"),
+    }
 
 
 def _version(text: str) -> tuple[int, ...]:

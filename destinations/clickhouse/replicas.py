@@ -55,15 +55,19 @@ class Replicas:
         return f"(SELECT * FROM {whole} SETTINGS skip_unavailable_shards = 1)"
 
     def is_whole(self, table: str) -> str:
-        """A query for 1 where on every shard some replica that answers has fetched all that Keeper lists, else 0.
+        """A query for 1 where on every shard a quorum of the replicas that answer has fetched all that Keeper lists, else 0.
 
-        What only a lost replica holds is still in the others' queues. Before a table's first insert both numbers are 0.
+        Only then is what they hold all that was ever inserted, and held by as many as an insert is answered for: what only
+        a lost replica has is still in the others' queues. Before a table's first insert both numbers are 0.
         """
         shards = f"SELECT uniqExact(shard_num) FROM system.clusters WHERE cluster = {literal(self.cluster)}"
         needed = f"({shards})" if table in SHARDED else "1"
         caught_up = "inserts_in_queue = 0 AND (log_pointer > log_max_index OR (log_pointer = 0 AND log_max_index = 0))"
+        quorum = (
+            "intDiv(max(total_replicas), 2) + 1" if self.quorum == "auto" else str(max(1, int(self.quorum)))
+        )
         return (
-            f"SELECT countIf(whole) >= {needed} FROM (SELECT zookeeper_path, max({caught_up}) AS whole "
+            f"SELECT countIf(whole) >= {needed} FROM (SELECT zookeeper_path, countIf({caught_up}) >= {quorum} AS whole "
             f"FROM {self.all('system.replicas')} WHERE database = {literal(self.database)} "
             f"AND table = {literal(local(table))} GROUP BY zookeeper_path) SETTINGS skip_unavailable_shards = 1"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from headwater.cli.check import check
+from headwater.cli.clickhouse import app as clickhouse
 from headwater.cli.demo import demo
 from headwater.cli.dev import app as dev
 from headwater.cli.dlq import app as dlq
@@ -45,3 +46,4 @@ for command in (
 app.add_typer(dlq, name="dlq")
 app.add_typer(topics, name="topics")
 app.add_typer(dev, name="dev")
+app.add_typer(clickhouse, name="clickhouse")

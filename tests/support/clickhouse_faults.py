@@ -65,6 +65,7 @@ class Faults:
     tls: ssl.SSLContext | None = None
     script: list[Fault] = field(default_factory=list)
     met: list[Request] = field(default_factory=list)
+    swaps: dict[str, str] = field(default_factory=dict)
     port: int = 0
 
     def __enter__(self) -> Self:
@@ -84,6 +85,10 @@ class Faults:
     def plan(self, statement: str, **options: Any) -> None:
         """Fail what matches; faults of one pattern follow one another."""
         self.script.append(Fault(statement, **options))
+
+    def swap(self, old: str, new: str) -> None:
+        """Ask the server something else in place of `old`, as a server that is set up in another way."""
+        self.swaps[old] = new
 
     def up(self) -> None:
         """Take connections."""
@@ -134,6 +139,8 @@ class Faults:
         body = await reader.readexactly(int(length[1])) if length else b""
         request = _read(head, body)
         self.met.append(request)
+        for old, new in self.swaps.items():
+            body = body.replace(old.encode(), new.encode().ljust(len(old)))
         fault = self._next(request.statement)
         if fault is not None and fault.when == "before" and not fault.delay_s:
             await self._fail(writer, request, fault)

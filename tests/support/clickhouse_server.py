@@ -50,7 +50,6 @@ class Options:
     users: dict[str, str] = field(default_factory=lambda: {"default": ""})
     cluster: bool = False
     grants: list[str] = field(default_factory=list)
-    setup: list[str] = field(default_factory=list)  # statements run once, before the grants hold
 
 
 class Failed(Exception):
@@ -82,9 +81,9 @@ class Engine:
         self.options = options
         folder = Path(options.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if options.setup:
+        if options.cluster:
             connection = chdb.connect(f"{folder}/data")
-            for statement in options.setup:
+            for statement in STAND_IN:
                 connection.query(statement)
             connection.close()
         grants = "".join(f"<query>{grant}</query>" for grant in options.grants)
@@ -96,9 +95,6 @@ class Engine:
         self._address = f"{folder}/data?config-file={config}"
         self._connect, self._local = chdb.connect, threading.local()
         self.first = self._connect(self._address)
-        if options.cluster:
-            for statement in STAND_IN:
-                self.first.query(statement)
 
     def connection(self) -> Any:
         """This thread's connection."""
@@ -162,7 +158,7 @@ class Engine:
 
 # A table in place of system.replicas: without Keeper a replicated table takes no rows here. Tests write to it.
 _REPLICAS = """CREATE OR REPLACE VIEW stand_in.replicas AS SELECT database, name AS table, concat('/', name) AS zookeeper_path,
-toUInt64(1) AS log_pointer, toUInt64(0) AS log_max_index, (SELECT sum(inserts) FROM stand_in.lag) AS inserts_in_queue
+1 AS total_replicas, toUInt64(1) AS log_pointer, toUInt64(0) AS log_max_index, (SELECT sum(inserts) FROM stand_in.lag) AS inserts_in_queue
 FROM system.tables"""
 STAND_IN = (
     "CREATE DATABASE IF NOT EXISTS stand_in",

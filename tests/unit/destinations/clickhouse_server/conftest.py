@@ -15,7 +15,9 @@ from destinations.clickhouse.engine import ClickHouse
 from headwater.paths import DataDir
 from tests.support.clickhouse_faults import Faults
 from tests.support.clickhouse_server import Server
+from tests.unit.destinations.clickhouse.conftest import engine
 
+__all__ = ["engine"]
 USER = {"username": "loader", "password": "pw"}
 
 
