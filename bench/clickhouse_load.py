@@ -1,5 +1,8 @@
 """Loading ClickHouse, text against columns, against a bare Arrow insert: `python -m bench.clickhouse_load [--json FILE]`.
 
+`--http` loads the tests' server (the same engine in a process of its own) over HTTP too, compressed and not: the CPU is then
+that of the loading process alone.
+
 40,000 analytics.js track events of about 1.05 KB, mapped and inserted 20,000 at a time into the real table (synced parts,
 skip indexes, two JSON columns, 56 typed context columns). The floor inserts the same events as ready-made Arrow columns with
 properties and context as strings: no mapping, no JSON. Medians of rounds, interleaved; CPU is the whole process's.
@@ -24,7 +27,7 @@ import orjson
 import pyarrow as pa
 
 from destinations.clickhouse.allocation import uncollected
-from destinations.clickhouse.engine import ClickHouse, open_embedded
+from destinations.clickhouse.engine import ClickHouse, open_embedded, open_server
 from destinations.clickhouse.inserter import SETTINGS
 from destinations.clickhouse.lots import events
 from destinations.clickhouse.migrate import migrate
@@ -34,6 +37,7 @@ from headwater.clock import SystemClock
 from headwater.log.protocol import Record, TopicPartition
 from headwater.log.topics import PROCESSED
 from headwater.timestamps import iso
+from tests.support.clickhouse_server import Server
 
 EVENTS, BATCH, RECORD = 40_000, 20_000, 100
 AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
@@ -131,11 +135,31 @@ def bare(engine: ClickHouse, streams: Sequence[bytes]) -> None:
         engine.insert_block("headwater.bare", columns, stream, "ArrowStream", settings)
 
 
+def over_http(lines: Sequence[bytes], rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Loading the tests' server; the engine's own work is in another process and only in the wall time."""
+    found: dict[str, list[dict[str, float]]] = {"http": [], "http zstd": []}
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        engines = {
+            name: open_server(url, username="default", password="", timeout_s=120, compress=name != "http")
+            for name in found
+        }
+        migrate(engines["http"], Target(), SystemClock())
+        for _ in range(rounds):
+            for name, engine in engines.items():
+                engine.command("TRUNCATE TABLE headwater.events")
+                found[name].append(measured(partial(load, engine, lines, columnar=True)))
+        for engine in engines.values():
+            engine.close()
+    return found
+
+
 def main() -> None:
     """Print one table and, on request, write one JSON file."""
     parser = argparse.ArgumentParser(description="Loading ClickHouse against a bare Arrow insert.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--http", action="store_true", help="also over HTTP to the tests' server")
     options = parser.parse_args()
     rng = random.Random(1)
     lines = [event(rng, number) for number in range(EVENTS)]
@@ -162,6 +186,8 @@ def main() -> None:
         size = "SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE active AND table = 'events'"
         bytes_row = float(engine.query(size)[0][0])
         engine.close()
+    if options.http:
+        found |= over_http(lines, options.rounds)
     medians = {
         name: {key: statistics.median(one[key] for one in rounds) for key in ("wall_us", "cpu_us")}
         for name, rounds in found.items()

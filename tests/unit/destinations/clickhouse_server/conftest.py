@@ -64,13 +64,20 @@ def server(tmp_path_factory: pytest.TempPathFactory, server_options: dict[str, A
 
 @pytest.fixture
 def warehouse(server: Server, server_options: dict[str, Any]) -> Iterator[Warehouse]:
-    """The server without the tables of the test before."""
+    """The server with empty tables, as the test before made them, or with none."""
     direct = connection({"url": f"http://127.0.0.1:{server.port}", **USER})
     for (name,) in direct.query(
-        "SELECT name FROM system.databases WHERE name NOT IN ('system', 'default', 'INFORMATION_SCHEMA', "
-        "'information_schema', 'stand_in')"
+        "SELECT name FROM system.tables WHERE database = 'headwater' AND engine LIKE '%MergeTree' AND name != 'schema_migrations'"
     ):
-        direct.command(f"DROP DATABASE `{name}` SYNC")
+        direct.command(f"TRUNCATE TABLE headwater.{name}")
     with Faults(server.port) as faults:
         yield Warehouse(server, faults, direct, server_options.get("destination", {}))
     direct.close()
+
+
+@pytest.fixture
+def bare(warehouse: Warehouse) -> Warehouse:
+    """The server without any table of ours."""
+    for name in ("headwater", "web", "api"):
+        warehouse.direct.command(f"DROP DATABASE IF EXISTS {name} SYNC")
+    return warehouse

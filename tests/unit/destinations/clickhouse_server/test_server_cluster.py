@@ -135,10 +135,10 @@ async def test_a_cluster_that_is_not_there_is_named(warehouse: Warehouse) -> Non
         )
 
 
-async def test_a_cluster_that_would_double_every_row_is_refused(warehouse: Warehouse) -> None:
+async def test_a_cluster_that_would_double_every_row_is_refused(bare: Warehouse) -> None:
     """internal_replication off means that Distributed writes to every replica, and each replicates."""
-    warehouse.faults.swap("uniqExactIf(shard_num, internal_replication = 0 AND replica_num > 1)", "1")
-    async with loading(warehouse.engine(), await filled(), **warehouse.config()) as loader:
+    bare.faults.swap("uniqExactIf(shard_num, internal_replication = 0 AND replica_num > 1)", "1")
+    async with loading(bare.engine(), await filled(), **bare.config()) as loader:
         await until(lambda: loader.status()["state"] == "paused")
         assert "internal_replication is off for 1 of 1 shards" in loader.status()["reason"]
-    assert warehouse.direct.query("SELECT 1 FROM system.databases WHERE name = 'headwater'") == []
+    assert bare.direct.query("SELECT 1 FROM system.databases WHERE name = 'headwater'") == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,29 @@ from prometheus_client import REGISTRY
 from destinations.clickhouse import inserter
 from destinations.clickhouse import loader as loader_module
 from destinations.kit.books import all_totals
+from destinations.kit.runtime import Fleet
+from destinations.kit.tables import Tables
 from headwater import profile
+from headwater.clock import SystemClock
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
+from headwater.log.protocol import Position
+from headwater.paths import DataDir
+from headwater.workspace.live import LiveWorkspace
+from headwater.workspace.model import Workspace
 from tests.support.clickhouse_faults import INSERT, Fault
-from tests.unit.destinations.clickhouse.loading import base_rows, entry, event, loaded, loading, until
-from tests.unit.destinations.clickhouse_server.conftest import Warehouse
+from tests.unit.destinations.clickhouse.loading import (
+    FAST,
+    GROUP,
+    PROCESSED,
+    base_rows,
+    entry,
+    event,
+    loaded,
+    loading,
+    until,
+)
+from tests.unit.destinations.clickhouse_server.conftest import USER, Warehouse
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 IDS = [f"m{n:02}" for n in range(40)]
@@ -45,8 +64,9 @@ async def filled(partitions: int = 2) -> MemoryLog:
     return log
 
 
-async def test_tables_views_people_and_counts_are_as_in_the_embedded_engine(warehouse: Warehouse) -> None:
+async def test_tables_views_people_and_counts_are_as_in_the_embedded_engine(bare: Warehouse) -> None:
     """The stock migrations and loader, over HTTP with a password: events, a view for each, users, drops, deliveries."""
+    warehouse = bare
     log = await filled()
     user = profile.User("u1", {"email": (Raw(b'"a@b.test"'), 5)}, first_seen=1, last_seen=5)
     dropped = {"reason": "duplicate", "processor": "dedupe", "droppedAt": "2024-01-01T00:00:00.000Z"}
@@ -153,6 +173,64 @@ async def test_an_insert_that_comes_late_is_held_back_by_its_token(warehouse: Wa
     assert base_rows(warehouse.direct) == IDS
 
 
+@pytest.mark.parametrize("stored", [0, 3, 40])
+async def test_what_a_loader_that_died_began_is_completed_on_a_server(
+    warehouse: Warehouse, stored: int
+) -> None:
+    """Its intent is in the log; none, some or all of the rows are in the table; the next loader inserts the others."""
+    lines = [event(one) for one in IDS]
+    if stored:
+        before = MemoryLog()
+        await before.append([entry(*lines[:stored])])
+        async with loading(warehouse.engine(), before, **warehouse.config(merges=False, views=False)):
+            await loaded(before)
+    log = MemoryLog()
+    await log.append([entry(*lines)])
+    await log.store(GROUP, {PROCESSED: Position(0, '{"to":1}')})
+    async with loading(warehouse.engine(), log, **warehouse.config(merges=False, views=False)):
+        await loaded(log)
+    assert base_rows(warehouse.direct) == IDS
+
+
+async def test_a_server_that_is_away_holds_up_no_other_destination(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """Two warehouses on one log: the one whose server is away waits, says so, and the other has every event."""
+    warehouse.faults.down()
+    urls = {"away": warehouse.faults.port, "there": warehouse.server.port}
+    live = LiveWorkspace(
+        Workspace.model_validate(
+            {
+                "workspace": "acme",
+                "sources": {"web": {"kind": "browser", "write_keys": ["a"]}},
+                "destinations": {
+                    name: {
+                        "type": "clickhouse",
+                        "url": f"http://127.0.0.1:{port}",
+                        "views": False,
+                        **USER,
+                        **FAST,
+                    }
+                    for name, port in urls.items()
+                },
+            }
+        )
+    )
+    log, stop, clock = await filled(), asyncio.Event(), SystemClock()
+    fleet = Fleet(live, log, clock, Tables(live, log, DataDir(tmp_path), clock, None, "127.0.0.1"))
+    running = asyncio.create_task(fleet.run(stop))
+    await until(
+        lambda: (
+            warehouse.direct.query("EXISTS headwater.events") == [[1]] and base_rows(warehouse.direct) == IDS
+        )
+    )
+    await until(lambda: fleet.running["away"].status()["state"] == "waiting")
+    assert "refused" in fleet.running["away"].status()["reason"]
+    assert fleet.running["there"].status()["state"] == "running"
+    stop.set()
+    await asyncio.wait_for(running, 30)
+
+
 async def test_a_busy_server_gets_larger_inserts_later(warehouse: Warehouse) -> None:
     """Too many parts: attempts back off, batches grow, operators see why, and all of it passes again."""
     log = await filled()
@@ -252,15 +330,13 @@ async def test_a_wrong_password_is_told_by_the_server_itself(warehouse: Warehous
         assert "guessed" not in loader.status()["reason"]
 
 
-async def test_a_server_that_is_too_old_is_refused(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_is_too_old_is_refused(bare: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is made in it, with both versions."""
     from destinations.clickhouse import engine
 
     monkeypatch.setattr(engine, "OLDEST", (99, 1))
-    async with loading(warehouse.engine(), await filled(), **warehouse.config()) as loader:
+    async with loading(bare.engine(), await filled(), **bare.config()) as loader:
         await until(lambda: loader.status()["state"] == "paused")
         assert "has version 26.9" in loader.status()["reason"]
         assert "needs 99.1 or newer" in loader.status()["reason"]
-    assert warehouse.direct.query("SELECT name FROM system.databases WHERE name = 'headwater'") == []
+    assert bare.direct.query("SELECT name FROM system.databases WHERE name = 'headwater'") == []
