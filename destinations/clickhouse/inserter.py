@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 SETTINGS = {**TEXT_SETTINGS, "optimize_on_insert": "0", "async_insert": "0"}
 _ACCESS_DENIED = 497
 _LOOK_S = 0.2  # how often it is asked whether an earlier insert has ended
+_LISTEN_S = 0.2  # how soon a pause notices that it is to end
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -183,6 +184,8 @@ class Inserter:
                     rows, first = self._to_check(table, rows), None
                 failed = None
                 generation += 1
+            except GaveUp:
+                raise
             except EngineError as failure:
                 failed = Failed(failure)
                 logger.warning("%s: %d rows wait: %s", table.name, len(rows), _short(failure))
@@ -289,11 +292,23 @@ def _short(error: EngineError) -> str:
     return str(error)[:500]
 
 
-def pauser(stop: threading.Event) -> Callable[[float], None]:
-    """A pause for a thread that ends at once when `stop` is set. Raises Stopped."""
+class GaveUp(EngineError):
+    """An insert was given up between two attempts, because its partition is another process's to load."""
+
+
+def pauser(stop: threading.Event, leave: threading.Event) -> Callable[[float], None]:
+    """A pause for a thread that ends when `stop` or `leave` is set. Raises Stopped, GaveUp."""
 
     def pause(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise Stopped
+        waited = 0.0
+        while waited < seconds:
+            if leave.is_set():
+                raise GaveUp(
+                    "given up for now: its partition goes to another process, which repairs what was begun"
+                )
+            step = min(_LISTEN_S, seconds - waited)
+            if stop.wait(step):
+                raise Stopped
+            waited += step
 
     return pause

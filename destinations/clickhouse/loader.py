@@ -104,7 +104,7 @@ class Loader:
     ) -> None:
         self.name, self.config, self.data = name, config, data
         self._live, self._log, self._clock, self._engine = live, log, clock, engine
-        self._halt = threading.Event()
+        self._halt, self._leave = threading.Event(), threading.Event()
         self._insert_thread = ThreadPoolExecutor(1, f"load-{name}")
         self._row_thread = ThreadPoolExecutor(1, f"rows-{name}")
         self._view_thread = ThreadPoolExecutor(1, f"views-{name}")
@@ -112,7 +112,7 @@ class Loader:
         self._replicas = replicas_of(config)
         self.pressure = Pressure(name, config.username)
         self._inserter = Inserter(
-            engine, config.database, pauser(self._halt), self._replicas, self.pressure.hear
+            engine, config.database, pauser(self._halt, self._leave), self._replicas, self.pressure.hear
         )
         self.views = Views(engine, self._target, clock, config.max_views)
         self._preparer = Preparer(lot.events(columnar=config.columnar), lambda _: None, filtered=False)
@@ -250,6 +250,10 @@ class Loader:
         for letter in prepared.dead.values():
             DEAD_EVENTS.labels(self.name, letter.code).inc()
         self._wake_views.set()
+
+    def give_up(self, *, give_up: bool = True) -> None:
+        """Let an insert that waits for ClickHouse end with an error instead; False: wait again from now on."""
+        (self._leave.set if give_up else self._leave.clear)()
 
     def status(self) -> dict[str, Any]:
         """What operators ask: whether it loads, and why not."""

@@ -54,7 +54,8 @@ class Session:
         self._fresh.extend(partitions)
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """What waits is the next owner's; a flush under way is finished first."""
+        """What waits is the next owner's; so is an insert that waits for ClickHouse, but one that runs is finished first."""
+        self._loader.give_up()
         async with self._lock:
             if self._inserting is not None:
                 await asyncio.wait([self._inserting])  # whether it failed is the loop's to find
@@ -65,6 +66,7 @@ class Session:
                     await owner.close()
                 if tp in self._fresh:
                     self._fresh.remove(tp)
+        self._loader.give_up(give_up=False)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and flush until `stop`. Raises LogError, EngineError, Stopped."""
@@ -230,7 +232,8 @@ class Session:
             begin = position.offset if position else bounds.begin
             # an intent beyond the end is of a log that is gone: reading on tells so
             if position is not None and position.metadata and position.offset <= bounds.end:
-                begin = await self._repair(owner, tp, position, bounds.begin)
+                async with self._lock:  # the next owner must not repair the same rows beside us
+                    begin = await self._repair(owner, tp, position, bounds.begin)
             if tp not in self._fresh:
                 continue  # taken away meanwhile
             self._fresh.remove(tp)

@@ -37,7 +37,7 @@ from tests.unit.destinations.clickhouse.loading import (
     loading,
     until,
 )
-from tests.unit.destinations.clickhouse_server.conftest import USER, Warehouse
+from tests.unit.destinations.clickhouse_server.conftest import USER, Warehouse, connection
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 IDS = [f"m{n:02}" for n in range(40)]
@@ -280,6 +280,24 @@ async def test_a_server_that_is_down_at_the_start_is_waited_for(warehouse: Wareh
         warehouse.faults.up()
         await loaded(log)
     assert base_rows(warehouse.direct) == IDS
+
+
+async def test_an_insert_that_waits_does_not_hold_up_a_process_that_joins(warehouse: Warehouse) -> None:
+    """ClickHouse is away for one of two processes; the other joins, takes over half of the partitions and repairs them."""
+    log = await filled()
+    settings = warehouse.config(merges=False, views=False)
+    async with loading(warehouse.engine(), log, **settings) as first:
+        await loaded(log)
+        warehouse.faults.down()
+        await log.append([entry(event("a0")), entry(event("b0"), partition=1)])
+        await until(lambda: first.status()["state"] == "waiting")
+        direct = {**settings, "url": f"http://127.0.0.1:{warehouse.server.port}"}
+        async with loading(connection(direct), log, **direct):
+            await until(lambda: len(base_rows(warehouse.direct)) == len(IDS) + 1)
+            assert first.status()["state"] == "waiting"
+            warehouse.faults.up()
+            await loaded(log)
+    assert base_rows(warehouse.direct) == sorted([*IDS, "a0", "b0"])
 
 
 async def test_views_that_an_outage_held_up_are_made_later(warehouse: Warehouse) -> None:
