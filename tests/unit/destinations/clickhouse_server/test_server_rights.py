@@ -16,9 +16,19 @@ from destinations.clickhouse.migrations import Target
 from headwater import profile
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
+from headwater.log.protocol import Position
 from tests.support.clickhouse_faults import INSERT, Faults, Request
 from tests.support.clickhouse_server import CLUSTER, Server
-from tests.unit.destinations.clickhouse.loading import base_rows, entry, event, loaded, loading, until
+from tests.unit.destinations.clickhouse.loading import (
+    GROUP,
+    PROCESSED,
+    base_rows,
+    entry,
+    event,
+    loaded,
+    loading,
+    until,
+)
 from tests.unit.destinations.clickhouse_server.conftest import connection
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -38,6 +48,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     r"SELECT .* FROM `?headwater`?\.": ("SELECT",),
     r"SELECT log_offset, log_line": ("SELECT",),
     r"SELECT engine_full FROM system\.tables": ("SELECT ON system.tables",),
+    r"EXISTS TABLE": ("SELECT",),
     r"SELECT count\(\) FROM .*system\.processes": ("SELECT ON system.processes",),
     r"SELECT uniqExact\(shard_num\), .* FROM system\.clusters": ("SELECT ON system.clusters",),
     r"SELECT countIf\(whole\).*system\.replicas": ("SELECT ON system.replicas",),
@@ -114,6 +125,25 @@ async def test_the_rights_are_enough_and_each_is_needed(
             with pytest.raises(EngineError, match="Not enough privileges"):
                 engine.command(forbidden)
         engine.close()
+
+
+async def test_tables_that_may_not_be_seen_are_not_taken_for_missing(tmp_path: Path) -> None:
+    """A user who lost its rights is told so; nothing is loaded from the beginning once more because of it."""
+    log = MemoryLog()
+    await log.append([entry(event("m1"))])
+    await log.store(GROUP, {PROCESSED: Position(1)})
+    seen = [right for right in grants.loader_rights(Target(), SOURCES) if "ON system." in right]
+    with Server(tmp_path, grants=[*seen, *OF_THE_STAND_IN]) as server:
+        config: dict[str, Any] = {"url": f"http://127.0.0.1:{server.port}"}
+        engine = connection(config)
+        async with loading(engine, log, **config) as loader:
+            await until(lambda: loader.status()["state"] == "paused")
+            assert (
+                "type in ClickHouse: GRANT SHOW TABLES ON headwater.schema_migrations"
+                in loader.status()["reason"]
+            )
+        engine.close()
+    assert await log.committed(GROUP, PROCESSED) == Position(1)
 
 
 @pytest.mark.parametrize("cluster", ["", CLUSTER], ids=["server", "cluster"])
