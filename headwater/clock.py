@@ -48,3 +48,8 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Move both clocks forward."""
         self._now_ms += int(seconds * 1000)
+
+    def leap(self, seconds: float) -> None:
+        """Set the wall clock wrong, or right again; the monotonic one does not notice."""
+        self._now_ms += int(seconds * 1000)
+        self._start_ms += int(seconds * 1000)

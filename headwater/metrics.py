@@ -60,6 +60,16 @@ REQUEST_SECONDS = histogram(
     buckets=SECONDS,
 )
 INFLIGHT_BYTES = gauge("headwater_inflight_bytes", "Request bytes held by the collector.")
+SPOOL_BYTES = gauge("headwater_spool_bytes", "Bytes of acknowledged events that wait on disk for the log.")
+SPOOL_OLDEST = gauge("headwater_spool_oldest_seconds", "How long the oldest of them has waited.")
+SPOOLED_EVENTS = counter(
+    "headwater_spooled_events_total", "Events acknowledged from the disk, as the log did not take them."
+)
+SPOOL_DRAINED = counter("headwater_spool_drained_events_total", "Events moved from the disk to the log.")
+SPOOL_LOST = counter(
+    "headwater_spool_lost_batches_total",
+    "Acknowledged batches that somebody destroyed on disk; always an incident.",
+)
 
 # processors
 PROCESSED_EVENTS = counter(

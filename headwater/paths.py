@@ -22,6 +22,11 @@ class DataDir:
         return self.root / "log"
 
     @property
+    def spool(self) -> Path:
+        """Events that the collector acknowledged while the log took none; made when it is first needed."""
+        return self.root / "spool"
+
+    @property
     def state(self) -> Path:
         """LMDB folders of the processors, one per partition; may be deleted, is rebuilt from the log."""
         return self.root / "state"

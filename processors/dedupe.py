@@ -26,6 +26,7 @@ from processors.chain import Step
 
 DUPLICATE = "duplicate"
 DAY_MS = 86_400_000
+PAUSE_DAYS = 31  # longer than any window: a pipeline that stood still, or a clock that leapt
 
 _hash = blake2b(
     digest_size=FINGERPRINT_BYTES
@@ -56,11 +57,14 @@ class Memory:
     def __init__(self, seen: SeenTable) -> None:
         self._seen = seen
         self.pending: dict[bytes, int] = {}
-        self.newest_day = 0
+        self._days = set(seen.days())  # on which something was let through
+        self._since: dict[tuple[int, int], int] = {}
 
     def admit(self, key: bytes, day: int, window_days: int) -> bool:
         """Whether the key is new within the window; if so it is remembered as seen on `day`."""
-        since = day - window_days
+        since = self._since.get((day, window_days))
+        if since is None:
+            since = self._since[day, window_days] = self._first_day(day, window_days)
         found = self.pending.get(key)
         if (found is not None and found >= since) or self._seen.has(key, since):
             return False
@@ -69,7 +73,9 @@ class Memory:
 
     def remember(self, key: bytes, day: int) -> None:
         """Note that the key was let through on `day`; of two days the later one counts."""
-        self.newest_day = max(self.newest_day, day)
+        if day not in self._days:
+            self._days.add(day)
+            self._since.clear()
         if day > self.pending.get(key, -1):
             self.pending[key] = day
 
@@ -78,14 +84,31 @@ class Memory:
         drained, self.pending = self.pending, {}
         return drained
 
+    def _first_day(self, day: int, window_days: int) -> int:
+        """Where the window of `day` begins; a pause of more than PAUSE_DAYS in it counts as one day."""
+        since = day - window_days
+        for before in sorted((known for known in self._days if known < day), reverse=True):
+            if day <= since:
+                break
+            if day - before > PAUSE_DAYS:
+                since -= day - before - 1
+            day = before
+        return since
+
     def horizon(self, window_days: int, today: int) -> int:
         """The day before which everything may be forgotten.
 
         It follows what has arrived here, not the calendar, so that a backlog is compared with its own time; yet never
         beyond today, so that one collector's wrong clock cannot empty the memory. One day more is kept than the window
         needs, for collectors whose clocks disagree around midnight.
+
+        Nor is anything forgotten before the window and that day have filled up with days on which something came: where
+        the clock of the whole machine leaps ahead, what it leaps over was no time in which a retry could have come.
         """
-        return min(self.newest_day, today) - window_days - 1
+        days = sorted(day for day in self._days if day <= today)
+        newest = min(max(self._days, default=0), today)
+        enough = days[max(0, len(days) - window_days - 2)] if days else newest
+        return min(self._first_day(newest, window_days) - 1, enough)
 
 
 def build(config: Dedupe, memory: Memory) -> Step:

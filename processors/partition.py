@@ -219,12 +219,13 @@ class Partition:
             return
         folded, self._folded = self._folded, {}
         window = self._use.live.current.processors.dedupe.window_days
+        horizon = self._memory.horizon(window, self._use.clock.now_ms() // DAY_MS)
         await asyncio.to_thread(
             self._state.commit,
             puts=self._profiles.drain_puts(),
             seen=self._memory.drain().items(),
             folded=folded,
-            expire_before_day=self._memory.horizon(window, self._use.clock.now_ms() // DAY_MS),
+            expire_before_day=horizon,
         )
 
     def _since(self, moment: float) -> float:

@@ -44,6 +44,7 @@ class Worker:
         self._fenced: set[TopicPartition] = set()
         self._turn = asyncio.Lock()  # a partition is not taken away in the middle of a batch
         self._lag_at = float("-inf")
+        self._told: set[TopicPartition] = set()  # whose lag this process last told
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """These are ours; they are opened by the next turn."""
@@ -135,6 +136,12 @@ class Worker:
         for lag in await self._use.log.lag(PROCESSOR_GROUP, [ACCEPTED]):
             if lag.tp in self._open:
                 metrics.PROCESSOR_LAG.labels(str(lag.tp.partition)).set(lag.events)
+                self._told.add(lag.tp)
+        for tp in (
+            self._told - self._open.keys()
+        ):  # another process tells it now; the sum over all must stay right
+            metrics.PROCESSOR_LAG.labels(str(tp.partition)).set(0)
+            self._told.remove(tp)
 
     async def _close(self, tp: TopicPartition) -> None:
         if (partition := self._open.pop(tp, None)) is None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Debian packages that the tests need: a browser for the browser SDK, Node.js for the JavaScript SDKs, Java and Maven for
-# Kafka. Installs only what is missing; without root or apt it says what to install.
+# Kafka, systemd to judge its units. Installs only what is missing; without root or apt it says what to install.
 set -euo pipefail
 
 missing=()
@@ -10,6 +10,7 @@ command -v npm >/dev/null || missing+=(npm)
 java_version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || true
 [ "${java_version:-0}" -ge 17 ] || missing+=(default-jre-headless) # 17 on Debian 12, 21 on Debian 13
 command -v mvn >/dev/null || missing+=(maven)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

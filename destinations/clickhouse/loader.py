@@ -19,11 +19,12 @@ from typing import TypeVar
 
 from destinations.clickhouse import lots as lot
 from destinations.clickhouse.allocation import uncollected
+from destinations.clickhouse.anew import begin_anew
 from destinations.clickhouse.config import Config, spec
 from destinations.clickhouse.engine import Engine, EngineError, open_embedded, open_server
 from destinations.clickhouse.inserter import Inserter, Poison, Stopped, pauser
 from destinations.clickhouse.lots import Lot
-from destinations.clickhouse.migrate import let_merge, migrate
+from destinations.clickhouse.migrate import is_new, let_merge, migrate
 from destinations.clickhouse.migrations import DURABLE, Target
 from destinations.clickhouse.portions import Portion, Prepared, Preparer, bury, change, lots, outputs
 from destinations.clickhouse.session import Session
@@ -33,8 +34,7 @@ from destinations.kit.books import Books
 from destinations.kit.select import selection
 from headwater.clock import Clock
 from headwater.errors import LogError
-from headwater.log import topics
-from headwater.log.protocol import Log, Owner, Position, TopicPartition
+from headwater.log.protocol import Log, Owner, Position
 from headwater.metrics import (
     DEAD_EVENTS,
     DELIVERED_EVENTS,
@@ -142,28 +142,14 @@ class Loader:
 
     async def _prepare_database(self) -> None:
         if not self._ready:
-            applied = await self.work(partial(migrate, self._engine, self._target, self._clock))
-            if any(migration.number == 1 for migration in applied):
-                await self._tell_of_emptiness()
+            if await self.work(partial(is_new, self._engine, self._target)):
+                await begin_anew(self._log, self.name, self.config.database)
+            await self.work(partial(migrate, self._engine, self._target, self._clock))
             await self.work(partial(let_merge, self._engine, self._target, merges=self.config.merges))
             await self.work(partial(self.views.load, self._live.current.sources))
             self._ready = True
         self._reload(self._live.current)
         DESTINATION_PAUSED.labels(self.name).set(0)
-
-    async def _tell_of_emptiness(self) -> None:
-        """Say so where the tables were made anew although much was loaded: another database, or a folder deleted."""
-        group = topics.DESTINATION_GROUP_PREFIX + self.name
-        for number in range(self._log.partitions(topics.PROCESSED)):
-            tp = TopicPartition(topics.PROCESSED, number)
-            position, bounds = await self._log.committed(group, tp), await self._log.bounds(tp)
-            if position is not None and position.offset > bounds.begin:
-                logger.error(
-                    "destination %s: the tables of database %r are new and empty, but %s[%d] was loaded up to offset %d "
-                    "before; that is not in them, loading goes on from there. Restore ClickHouse from a backup, or "
-                    "give the destination another name in headwater.yaml: it then loads all that the log still holds",
-                    *(self.name, self.config.database, *tp, position.offset),
-                )
 
     def _reload(self, workspace: Workspace) -> None:
         """Take over a workspace: sources, connections and filter."""

@@ -18,6 +18,12 @@ UNMERGED = {
 }
 
 
+def is_new(engine: Engine, target: Target) -> bool:
+    """Whether the database has never had a schema. Raises EngineError."""
+    where = f"database = {literal(target.database)} AND name = 'schema_migrations'"
+    return not engine.query(f"SELECT 1 FROM system.tables WHERE {where}")
+
+
 def migrate(engine: Engine, target: Target, clock: Clock) -> list[Migration]:
     """Apply what is missing, in order; what was applied now.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from destinations.clickhouse.anew import TOPICS
 from destinations.clickhouse.portions import Portion, Prepared
 from destinations.kit.books import Books
 from headwater.errors import OffsetOutOfRange
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TOPICS = (topics.PROCESSED, topics.PROFILES, topics.DROPPED, topics.DELIVERIES)
 ENOUGH_ROWS = 10_000  # a block of this size costs the engine little more than its rows
 POLL_BYTES = 16 << 20
 IDLE_S = 5.0  # how long to wait for events before looking at what is due
@@ -69,7 +69,7 @@ class Session:
     async def run(self, stop: asyncio.Event) -> None:
         """Read and flush until `stop`. Raises LogError, EngineError, Stopped."""
         loader = self._loader
-        self._books = await Books.load(loader.log, loader.name)
+        self._books = await Books.begin(loader.log, loader.name)
         group = topics.DESTINATION_GROUP_PREFIX + loader.name
         self._consumer = await loader.log.consumer(group, TOPICS, self)
         while not stop.is_set():

@@ -11,12 +11,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Self
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
+from destinations.kit.lineage import go_back, log_ids, replaced
 from destinations.kit.records import Totals, decode_totals, encode
 from headwater.errors import LogUnavailable
 from headwater.log.protocol import Entry, Log, Owner, Position, Record, TopicPartition
-from headwater.log.topics import DESTINATION_TOTALS
+from headwater.log.topics import DESTINATION_GROUP_PREFIX, DESTINATION_TOTALS, PROCESSED
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,9 @@ async def all_totals(log: Log) -> dict[str, Totals]:
 class Books:
     """Counts of one destination; the only writer of its row."""
 
-    def __init__(self, name: str, totals: Totals) -> None:
+    def __init__(self, name: str, totals: Totals, log: Log) -> None:
         self.name, self.totals = name, totals
+        self._log = ref(log)  # which lives longer than its books
         self._turn = asyncio.Lock()
         self._under_way: set[asyncio.Future[None]] = set()
         self.deciding = asyncio.Lock()  # held from reading the open dead letters until they are settled
@@ -53,11 +55,29 @@ class Books:
     async def load(cls, log: Log, name: str) -> Self:
         """The counts as of the last transaction; one object for all who count for this destination in this process."""
         books: Self = _shared.setdefault(log, WeakValueDictionary()).setdefault(  # type: ignore[assignment]
-            name, cls(name, Totals(destination=name))
+            name, cls(name, Totals(destination=name), log)
         )
         async with books._turn:
             found = (await all_totals(log)).get(name)
             books.totals = found or Totals(destination=name)
+        return books
+
+    @classmethod
+    async def begin(cls, log: Log, name: str) -> Self:
+        """Load them for a reader that starts now: where the log was replaced, its positions go back to the beginning."""
+        books = await cls.load(log, name)
+        present = await log_ids(log)
+        for partition in replaced(books.totals.logs, present):
+            await go_back(log, name, partition)
+            owner = await log.claim(
+                DESTINATION_GROUP_PREFIX + name, tp := TopicPartition(PROCESSED, partition)
+            )
+            try:
+                position = await owner.position() or Position((await log.bounds(tp)).begin)
+                now = Totals(destination=name, logs={str(partition): present[str(partition)]})
+                await books.commit(owner, tp, position, [], now)
+            finally:
+                await owner.close()
         return books
 
     async def commit(
@@ -82,6 +102,12 @@ class Books:
         work.add_done_callback(self._under_way.discard)
         await asyncio.shield(work)
 
+    async def _ids(self) -> dict[str, str]:
+        """The ids of the log's partitions as far as they are not known yet."""
+        log = self._log()
+        assert log is not None, "a log outlives the books that are kept of it"
+        return {number: id_ for number, id_ in (await log_ids(log)).items() if number not in self.totals.logs}
+
     async def _commit(
         self,
         owner: Owner,
@@ -93,6 +119,8 @@ class Books:
     ) -> None:
         async with self._turn:
             totals = self.totals.plus(change)
+            if tp.topic == PROCESSED and str(tp.partition) not in totals.logs:
+                totals.logs |= await self._ids()
             assert totals.balances(), f"destination {self.name}: the counts do not add up: {totals}"
             row = Record(encode(totals), key=self.name.encode())
             for pause in (*patience, None):

@@ -1,11 +1,13 @@
-"""A door into the running destinations process: a Unix socket in the data folder, one JSON line each way.
+"""A door into the running destinations process: a Unix socket in the data folder, JSON lines each way.
 
 Only that process may write its log file, so what operators decide about dead letters goes through here; and only it knows
 which destination is paused and why. Where no process runs, `settle_letters` opens the log itself.
 
     {"do": "status"}                                             -> {"ok": true, "result": [...]}
-    {"do": "retry" | "discard", "destination": ..., "ids": ...}  -> {"ok": true, "result": {"done": [], "unknown": []}}
+    {"do": "retry" | "discard", "destination": ..., "ids": ...}  -> {"ok": true, "result": {"count": 0, "done": [], ...}}
     anything else                                                -> {"ok": false, "error": "..."}
+
+Settling millions of letters takes a while: lines `{"progress": [done, total]}` come before the answer.
 """
 
 from __future__ import annotations
@@ -68,11 +70,16 @@ class _Door:
         self._open: set[asyncio.StreamWriter] = set()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One line in, one line out."""
+        """One line in, one line out, after lines of progress where it takes long."""
         self._open.add(writer)
+
+        async def tell(done: int, total: int) -> None:
+            writer.write(orjson.dumps({"progress": [done, total]}) + b"\n")
+            await writer.drain()
+
         try:
             line = await reader.readline()
-            writer.write(orjson.dumps(await self._do(line)) + b"\n")
+            writer.write(orjson.dumps(await self._do(line, tell)) + b"\n")
             await writer.drain()
         except (ConnectionError, ValueError):
             return  # the caller went away, or sent a line beyond the limit
@@ -80,19 +87,19 @@ class _Door:
             self._open.discard(writer)
             writer.close()
 
-    async def _do(self, line: bytes) -> dict[str, Any]:
+    async def _do(self, line: bytes, tell: dlq.Progress) -> dict[str, Any]:
         try:
-            return {"ok": True, "result": await self._result(orjson.loads(line))}
+            return {"ok": True, "result": await self._result(orjson.loads(line), tell)}
         except HeadwaterError as error:
             return {"ok": False, "error": str(error)}
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
             return {"ok": False, "error": f"not understood: {type(error).__name__}: {error}"}
 
-    async def _result(self, asked: dict[str, Any]) -> Any:
+    async def _result(self, asked: dict[str, Any], tell: dlq.Progress) -> Any:
         if asked.get("do") == "status":
             return self._status()
         action, name, ids = asked["do"], asked["destination"], asked.get("ids")
-        return await settle(self._log, self._live.current, self._clock, action, name, ids)
+        return await settle(self._log, self._live.current, self._clock, action, name, ids, tell)
 
     def close(self) -> None:
         """Let nobody wait for an answer that will not come."""
@@ -101,7 +108,13 @@ class _Door:
 
 
 async def settle(
-    log: Log, workspace: Workspace, clock: Clock, action: str, name: str, ids: Sequence[int] | None
+    log: Log,
+    workspace: Workspace,
+    clock: Clock,
+    action: str,
+    name: str,
+    ids: Sequence[int] | None,
+    progress: dlq.Progress = dlq.quietly,
 ) -> dict[str, Any]:
     """Retry or discard dead letters with a log that this process may write. Raises Refused, LogError."""
     destination = workspace.destinations.get(name)
@@ -114,23 +127,30 @@ async def settle(
         )
     books = await Books.load(log, name)
     act = dlq.retry if action == "retry" else dlq.discard
-    found = await act(log, books, clock, ids)
-    return {"done": found.done, "unknown": found.unknown}
+    found = await act(log, books, clock, ids, progress)
+    return {"count": found.count, "done": found.done, "unknown": found.unknown}
 
 
 async def settle_letters(
-    data: DataDir, workspace: Workspace, clock: Clock, action: str, name: str, ids: Sequence[int] | None
+    data: DataDir,
+    workspace: Workspace,
+    clock: Clock,
+    action: str,
+    name: str,
+    ids: Sequence[int] | None,
+    progress: dlq.Progress = dlq.quietly,
 ) -> dict[str, Any]:
     """Retry or discard dead letters from any process: through the running one, else by opening the log.
 
-    `ids` None means all open letters. Answers {"done": [ids], "unknown": [ids]}. Raises Refused, LogError, AlreadyRunning.
+    `ids` None means all open letters, which are counted but not listed in the answer {"count": n, "done": [ids], "unknown":
+    [ids]}. Raises Refused, LogError, AlreadyRunning.
     """
     try:
         asked = {"do": action, "destination": name, "ids": None if ids is None else list(ids)}
-        result: dict[str, Any] = await call(data, asked)
+        result: dict[str, Any] = await call(data, asked, progress=progress)
     except ControlUnavailable:
         async with open_log(workspace.log, data, "destinations") as log:
-            return await settle(log, workspace, clock, action, name, ids)
+            return await settle(log, workspace, clock, action, name, ids, progress)
     return result
 
 
@@ -140,27 +160,46 @@ async def status(data: DataDir) -> list[dict[str, Any]]:
     return result
 
 
-async def call(data: DataDir, asked: dict[str, Any], timeout_s: float = 60.0) -> Any:
-    """Ask the running process. Raises ControlUnavailable where none answers, Refused where it says no."""
+async def call(
+    data: DataDir, asked: dict[str, Any], timeout_s: float = 60.0, progress: dlq.Progress = dlq.quietly
+) -> Any:
+    """Ask the running process; every line of its answer may take `timeout_s`.
+
+    Raises ControlUnavailable where none answers, Refused where it says no.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             with _reachable(data.run) as path:
                 reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES * 64)
-            try:
-                writer.write(orjson.dumps(asked) + b"\n")
-                line = await reader.readline()
-            finally:
-                writer.close()
-                with suppress(ConnectionError):
-                    await writer.wait_closed()
+        try:
+            writer.write(orjson.dumps(asked) + b"\n")
+            answer = await _answer(reader, timeout_s, progress)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         raise ControlUnavailable(f"no destinations process answers in {data.root}: {error}") from error
-    if not line:
+    if answer is None:
         raise ControlUnavailable(f"the destinations process of {data.root} went away while it was asked")
-    answer = orjson.loads(line)
     if not answer["ok"]:
         raise Refused(answer["error"])
     return answer["result"]
+
+
+async def _answer(
+    reader: asyncio.StreamReader, timeout_s: float, progress: dlq.Progress
+) -> dict[str, Any] | None:
+    """The answer, after any number of lines of progress; None where the other side went away."""
+    while True:
+        async with asyncio.timeout(timeout_s):
+            line = await reader.readline()
+        if not line:
+            return None
+        answer: dict[str, Any] = orjson.loads(line)
+        if (told := answer.get("progress")) is None:
+            return answer
+        await progress(*told)
 
 
 def _bind(folder: Path) -> socket.socket:

@@ -65,6 +65,7 @@ class Delivery:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`, finish what is under way, close. Raises what the log raises."""
+        await Books.begin(self._log, self.name)
         owners: list[Owner] = []
         try:
             async with self._client:

@@ -10,7 +10,7 @@ import orjson
 
 from destinations.kit.batch import Place
 from destinations.kit.books import all_totals
-from destinations.kit.dlq import letters, open_letters
+from destinations.kit.letters import fates, open_letters
 from destinations.kit.records import Delivery, ItemState, decode_delivery
 from headwater.event import lines
 from headwater.log.protocol import Log, Record, TopicPartition
@@ -158,9 +158,9 @@ async def _outcome(log: Log, delivery: Delivery, located: Located) -> str | None
 async def _settle(log: Log, journey: Journey, message_id: str, places: Sequence[Located]) -> None:
     """What no delivery says: a dead letter that is no longer open, and an event that never reached the destinations."""
     if journey.state == "dead":
-        states = [
-            state async for dead, state in letters(log, journey.destination) if _is(dead.event, message_id)
-        ]
+        states = await fates(
+            log, journey.destination, orjson.dumps(message_id), lambda dead: _is(dead.event, message_id)
+        )
         decided = {"retried": "retrying", "discarded": "discarded"}
         journey.state = decided.get(states[-1], "dead") if states else "dead"
     elif journey.state == "waiting" and places:

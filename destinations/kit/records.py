@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 CAMEL: Any = "camel"
+RESOLVED = b'{"kind":"resolved"'  # how the record of a decision begins
 
 
 class Retrying(Struct, kw_only=True):
@@ -87,6 +88,7 @@ class Totals(Struct, kw_only=True):
     retrying: int = 0
     dead: int = 0
     discarded: int = 0
+    logs: dict[str, str] = field(default_factory=dict)  # partition -> id of the log that was read
 
     def balances(self) -> bool:
         """Whether every event read is accounted for."""
@@ -106,6 +108,7 @@ class Totals(Struct, kw_only=True):
             retrying=self.retrying + change.retrying,
             dead=self.dead + change.dead,
             discarded=self.discarded + change.discarded,
+            logs={**self.logs, **change.logs},
         )
 
 
@@ -119,4 +122,4 @@ _resolved = msgspec.json.Decoder(Resolved)
 
 def decode_dead(value: bytes) -> Dead | Resolved:
     """A record of `dead.*`: a letter, or what was decided about earlier ones."""
-    return _resolved.decode(value) if value.startswith(b'{"kind":"resolved"') else _dead.decode(value)
+    return _resolved.decode(value) if value.startswith(RESOLVED) else _dead.decode(value)

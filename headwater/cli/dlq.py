@@ -10,12 +10,15 @@ import typer
 
 from headwater import timestamps
 from headwater.cli import options
-from headwater.cli.output import complain, emit_json, leave
+from headwater.cli.output import complain, emit_json, leave, progress
 from headwater.paths import DataDir
 from headwater.run import exits
 
 if TYPE_CHECKING:
-    from destinations.kit.dlq import Letter
+    from contextlib import AbstractAsyncContextManager
+
+    from destinations.kit.letters import Letter
+    from headwater.log.protocol import Log
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: events that could not be delivered.")
 
@@ -34,17 +37,17 @@ def list_(
     json_: options.Json = False,
 ) -> None:
     """List open letters: id, when, why, and which event."""
-    letters = _open(DataDir(dir_), workspace, name)
+    letters, more = asyncio.run(_oldest(DataDir(dir_), workspace, name, limit))
     if json_:
-        emit_json([_facts(letter) for letter in letters[:limit]])
+        emit_json([_facts(letter) for letter in letters])
         return
-    for letter in letters[:limit]:
+    for letter in letters:
         dead, event = letter.dead, _event(letter)
         when, message_id = timestamps.iso(dead.at_ms), event.get("messageId", "")
         detail = f" ({dead.detail})" if dead.detail else ""
         print(f"{letter.id:>6}  {when}  {dead.code}{detail}  {event.get('type', '')} {message_id}")
-    if len(letters) > limit:
-        complain(f"{len(letters) - limit} more; see --limit")
+    if more:
+        complain(f"{more} more; see --limit")
     elif not letters:
         complain(f"no open dead letters of {name}")
 
@@ -58,10 +61,9 @@ def show(
     workspace: options.WorkspaceFile = None,
 ) -> None:
     """Print one letter as JSON: the event, the request and the answer, without secrets."""
-    for letter in _open(DataDir(dir_), workspace, name):
-        if letter.id == letter_id:
-            emit_json(_facts(letter))
-            return
+    if letter := asyncio.run(_one(DataDir(dir_), workspace, name, letter_id)):
+        emit_json(_facts(letter))
+        return
     leave(exits.FAILED, f"{name} has no open letter {letter_id}; see: headwater dlq list {name}")
 
 
@@ -97,18 +99,34 @@ def discard(
     )
 
 
-def _open(data: DataDir, workspace: str | None, name: str) -> list[Letter]:
-    from destinations.kit.dlq import open_letters
+async def _oldest(data: DataDir, workspace: str | None, name: str, limit: int) -> tuple[list[Letter], int]:
+    """The first open letters, and how many there are beside them."""
+    from destinations.kit.letters import open_letters, survey
+
+    found: list[Letter] = []
+    async with _log(data, workspace, name) as log:
+        known = await survey(log, name)
+        async for letter in open_letters(log, name, known):
+            found.append(letter)
+            if len(found) == limit:
+                break
+    return found, known.count - len(found)
+
+
+async def _one(data: DataDir, workspace: str | None, name: str, letter_id: int) -> Letter | None:
+    from destinations.kit.letters import letter_of, survey
+
+    async with _log(data, workspace, name) as log:
+        return await letter_of(log, name, letter_id, await survey(log, name))
+
+
+def _log(data: DataDir, workspace: str | None, name: str) -> AbstractAsyncContextManager[Log]:
+    """The log, once it is known that the workspace has the destination."""
     from headwater.cli.reach import log_of, outline_of
 
     outline = outline_of(data, workspace)
     _known(name, outline.destinations)
-
-    async def read() -> list[Letter]:
-        async with log_of(data, outline) as log:
-            return await open_letters(log, name)
-
-    return asyncio.run(read())
+    return log_of(data, outline)
 
 
 def _known(name: str, destinations: Mapping[str, str]) -> None:
@@ -157,11 +175,17 @@ def _resolve(
     outline = outline_of(data, workspace)
     _known(name, outline.destinations)
     log_of(data, outline)  # ends the command where there is no data at all
-    result = asyncio.run(resolve(data, workspace_file(data, workspace), action, name, ids))
+    with progress() as shown:
+        task = shown.add_task(f"{action} letters", total=None)
+
+        async def tell(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        result = asyncio.run(resolve(data, workspace_file(data, workspace), action, name, ids, tell))
     if json_:
         emit_json(result)
     else:
-        print(f"{action}: {len(result['done'])} letter(s) of {name}")
+        print(f"{action}: {result['count']} letter(s) of {name}")
         for unknown in result["unknown"]:
             complain(f"{name} has no open letter {unknown}")
     raise typer.Exit(exits.FAILED if result["unknown"] else exits.OK)

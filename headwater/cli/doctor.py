@@ -20,6 +20,7 @@ from headwater.run.settings import DEFAULT_CLICKHOUSE_PORT, DEFAULT_PORT
 
 if TYPE_CHECKING:
     from headwater.run.diagnose import Finding
+    from headwater.workspace.model import Workspace
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 _TIMEOUT_S = 5.0
@@ -53,15 +54,17 @@ def _examine(data: DataDir, file: Path, port: int, clickhouse_port: int) -> list
     findings, workspace = diagnose.of_workspace(file, data)
     findings += diagnose.of_folder(data, workspace.limits if workspace else Limits())
     findings += diagnose.of_processes(data, up, port, clickhouse_port)
+    collecting = files.is_held(files.stage_lock(data, "collector"))
+    findings += diagnose.of_spool(data, collecting=collecting, now_ms=SystemClock().now_ms())
     if data.log.is_dir():
-        findings += asyncio.run(_flow(data, file))
+        findings += asyncio.run(_flow(data, file, workspace))
     if up is not None:
         findings += _answers(up, data)
         findings += asyncio.run(diagnose.of_destinations(data))
     return findings
 
 
-async def _flow(data: DataDir, file: Path) -> list[Finding]:
+async def _flow(data: DataDir, file: Path, workspace: Workspace | None) -> list[Finding]:
     from headwater.cli.reach import log_of, outline_of
     from headwater.run import diagnose
     from headwater.run.funnel import funnel
@@ -70,6 +73,8 @@ async def _flow(data: DataDir, file: Path) -> list[Finding]:
     async with log_of(data, outline) as log:
         now = SystemClock().now_ms()
         found = [*diagnose.of_flow(await funnel(log, outline.destinations, now), data)]
+        if workspace is not None:
+            found += await diagnose.of_tables(log, workspace, data)
         return [*found, await diagnose.of_clock(log, now)]
 
 

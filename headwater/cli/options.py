@@ -27,6 +27,20 @@ Port = Annotated[
         "--port", envvar="HEADWATER_PORT", min=0, max=65535, help="Port to listen on; 0 for any free one."
     ),
 ]
+HealthHost = Annotated[
+    str,
+    typer.Option("--health-host", envvar="HEADWATER_HEALTH_HOST", help="Address that --health-port is on."),
+]
+HealthPort = Annotated[
+    int | None,
+    typer.Option(
+        "--health-port",
+        envvar="HEADWATER_HEALTH_PORT",
+        min=1,
+        max=65535,
+        help="Port to answer /health, /ready and /metrics on; none by default.",
+    ),
+]
 ClickhousePort = Annotated[
     int,
     typer.Option(

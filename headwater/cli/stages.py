@@ -39,6 +39,8 @@ def processor(
     *,
     dir_: options.Dir = options.DIR,
     workspace: options.WorkspaceFile = None,
+    health_host: options.HealthHost = LOOPBACK,
+    health_port: options.HealthPort = None,
     log_format: options.LogFormat = "auto",
     log_level: options.LogLevel = "info",
 ) -> None:
@@ -48,6 +50,8 @@ def processor(
             stage="processor",
             dir=str(dir_),
             workspace=_file(dir_, workspace),
+            health_host=health_host,
+            health_port=health_port,
             log_style=log_format,
             log_level=log_level,
         )
@@ -69,6 +73,8 @@ def destination(
             help="Port of loopback where the embedded ClickHouse answers, read-only; none by default.",
         ),
     ] = None,
+    health_host: options.HealthHost = LOOPBACK,
+    health_port: options.HealthPort = None,
     log_format: options.LogFormat = "auto",
     log_level: options.LogLevel = "info",
 ) -> None:
@@ -78,6 +84,8 @@ def destination(
             stage="destinations",
             dir=str(dir_),
             workspace=_file(dir_, workspace),
+            health_host=health_host,
+            health_port=health_port,
             clickhouse_port=clickhouse_port,
             only=name,
             log_style=log_format,

@@ -17,7 +17,9 @@ from headwater.run import exits, files
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
+    from headwater.log.spool_look import Look
     from headwater.run.funnel import DestinationFlow, Funnel
 
 EVERY_S = 1.0
@@ -47,6 +49,7 @@ def status(
 
 def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
     from headwater.cli.reach import log_of, outline_of
+    from headwater.log.spool_look import look
     from headwater.run.disk import usage
     from headwater.run.funnel import funnel
     from headwater.run.holdups import holdups
@@ -65,6 +68,7 @@ def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
         "funnel": flow,
         "held_back": held_back,
         "disk": usage(data),
+        "spool": look(data),
     }
 
 
@@ -95,9 +99,22 @@ def _page(facts: dict[str, Any]) -> Group:
         _stages(funnel),
         _deliveries(funnel),
         *(Text(f"{name} is {why}") for name, why in facts["held_back"].items()),
+        *_spool(facts["spool"]),
         Text(f"disk: {disk}"),
         Text(sums),
     )
+
+
+def _spool(spool: Look) -> list[Text]:
+    from rich.text import Text
+
+    lines = []
+    if spool.bytes:
+        waits = _time(max(0.0, SystemClock().now_ms() / 1000 - spool.oldest_ms / 1000))
+        lines.append(Text(f"spool: {_size(spool.bytes)} wait for the log, the oldest for {waits}"))
+    if spool.aside:
+        lines.append(Text(f"spool: {len(spool.aside)} damaged files were set aside; see `headwater doctor`"))
+    return lines
 
 
 def _stages(funnel: Funnel) -> Any:

@@ -14,17 +14,12 @@ from functools import lru_cache
 from typing import Any
 
 from headwater.fql.closures import condition
-from headwater.fql.error import FqlError, nearest
-from headwater.fql.nodes import Node, paths
+from headwater.fql.error import FqlError
+from headwater.fql.hints import hints
+from headwater.fql.nodes import Node
 from headwater.fql.parser import parse
 
 __all__ = ["Filter", "FqlError", "Node", "compile", "parse"]
-
-FIELDS = (
-    "anonymousId", "category", "channel", "context", "event", "groupId", "integrations", "messageId", "name",
-    "originalTimestamp", "previousId", "properties", "receivedAt", "sentAt", "sourceId", "timestamp", "traits", "type",
-    "userId",
-)  # fmt: skip
 
 
 class Filter:
@@ -48,15 +43,4 @@ class Filter:
 def compile(text: str) -> Filter:  # noqa: A001 - named as re.compile is, and always called through the package
     """The filter of `text`; the same text answers the same object. Raises FqlError."""
     tree = parse(text)
-    return Filter(text, condition(tree), _hints(tree))
-
-
-def _hints(tree: Node) -> tuple[str, ...]:
-    """Fields that no event has: legal (they are null), but most likely a slip of the pen."""
-    roots = dict.fromkeys(path.parts[0] for path in paths(tree))
-    found = []
-    for root in roots:
-        known = nearest(str(root), FIELDS)
-        if root not in FIELDS and known:
-            found.append(f"no event has a field `{root}`, so it is always null; did you mean `{known}`?")
-    return tuple(found)
+    return Filter(text, condition(tree), hints(tree))

@@ -33,9 +33,20 @@ class _Parser:
         tree = self.disjunction()
         if self.here.kind != "end":
             before = operator_hint(self.tokens[self.at - 1].text)  # `not a` reads as two fields
-            hint = operator_hint(self.here.text) or (before if before == "!" else "")
+            hint = operator_hint(self.here.text) or (before if before == "!" else self.unquoted())
             raise self.unexpected("`and`, `or` or the end", hint)
         return tree
+
+    def unquoted(self) -> str:
+        """The text meant by several names in a row after a comparison, as in `event = Order Completed`."""
+        first = last = self.at
+        while first > 0 and self.tokens[first - 1].kind == "path":
+            first -= 1
+        while self.tokens[last].kind == "path":
+            last += 1
+        compares = first > 0 and self.tokens[first - 1].value in COMPARISONS
+        words = [token.text for token in self.tokens[first:last]]
+        return f'"{" ".join(words)}"' if compares and len(words) > 1 else ""
 
     @property
     def here(self) -> Token:

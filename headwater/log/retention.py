@@ -8,11 +8,12 @@ goes on where it was; put in again late, it says what it has missed. Its open de
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from typing import NamedTuple, cast
 
+from headwater.log.age import AgeClock
 from headwater.log.protocol import TopicPartition
 from headwater.log.sqlite_file import OFFSET_BITS, OFFSET_MASK, row_id
 from headwater.log.sqlite_reader import Need
@@ -32,6 +33,7 @@ DAY_S = 86_400
 TRIM_ROWS, TRIM_BYTES = 256, 16 << 20  # in one transaction, so that nobody waits long for the writer
 VACUUM_PAGES = 4096
 TOMBSTONE_S = 7 * DAY_S  # how long a deleted key stays visible as deleted
+FUTURE_MS = 60_000  # what clocks may disagree by
 SETTLED_S = 30 * DAY_S  # how long a dead letter is kept once it and all before it were retried or discarded
 
 
@@ -131,16 +133,17 @@ class Trimmed(NamedTuple):
     surplus: int = 0
 
 
-def trim(sheet: Sheet, floor: Floor, policy: Policy) -> Trimmed:
+def trim(sheet: Sheet, floor: Floor, policy: Policy, ages: AgeClock) -> Trimmed:
     """Remove some rows that may go, oldest first, and give freed pages back to the disk."""
-    victims = list(_victims(sheet, floor, policy))
+    now_ms = ages.now_ms(sheet)
+    victims = list(_victims(sheet, floor, policy, now_ms))
     for row in victims:
         sheet.execute("DELETE FROM batches WHERE id = ?", (row.place,))
         begin = (row.place & OFFSET_MASK) + row.records
         sheet.execute(
             "UPDATE partitions SET begin = max(begin, ?) WHERE id = ?", (begin, row.place >> OFFSET_BITS)
         )
-    _bury(sheet, floor)
+    _bury(sheet, floor, now_ms)
     free = _pragma(sheet, "freelist_count")
     if free:
         sheet.give_back(min(free, VACUUM_PAGES))
@@ -153,15 +156,15 @@ def _surplus(sheet: Sheet, policy: Policy) -> int:
     return used - policy.max_bytes if policy.max_bytes else 0
 
 
-def _victims(sheet: Sheet, floor: Floor, policy: Policy) -> Iterator[_Row]:
+def _victims(sheet: Sheet, floor: Floor, policy: Policy, now_ms: int) -> Iterator[_Row]:
     surplus = _surplus(sheet, policy)
     streams = [
-        _removable(sheet, part, floor.of(part.tp, part.end, part.spec.writer), policy)
+        _removable(sheet, part, floor.of(part.tp, part.end, part.spec.writer), policy, now_ms)
         for part in _plain(sheet)
     ]
     rows = taken = 0
     for row in merge(*streams):
-        age_s = max(0, sheet.now_ms - row.last_ms) / 1000
+        age_s = max(0, now_ms - row.last_ms) / 1000
         if not (age_s > row.kept_s or (surplus > 0 and age_s >= row.least_s)):
             continue  # and so are its younger neighbours, while another topic's rows may be kept for less
         yield row
@@ -184,7 +187,7 @@ def _plain(sheet: Sheet) -> Iterator[_Part]:
             yield _Part(part, spec, TopicPartition(topic, partition), end)
 
 
-def _removable(sheet: Sheet, part: _Part, needed: int, policy: Policy) -> Iterator[_Row]:
+def _removable(sheet: Sheet, part: _Part, needed: int, policy: Policy, now_ms: int) -> Iterator[_Row]:
     """Rows of a partition that everyone has read, oldest first."""
     kept_s, least_s = policy.seconds(part.spec), policy.least(part.spec)
     if kept_s == 0:  # for ever, whatever the size
@@ -193,8 +196,9 @@ def _removable(sheet: Sheet, part: _Part, needed: int, policy: Policy) -> Iterat
         "SELECT last_ms, id, count, length(body) FROM batches WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
         (row_id(part.id, 0), row_id(part.id, needed), TRIM_ROWS),
     )
+    found = cast("list[tuple[int, int, int, int]]", rows)
     newest = 0
-    for last_ms, place, count, size in cast("list[tuple[int, int, int, int]]", rows):
+    for (_, place, count, size), last_ms in zip(found, _sane([row[0] for row in found], now_ms), strict=True):
         newest = max(
             newest, last_ms
         )  # a row never goes before an older neighbour: offsets must stay contiguous
@@ -203,12 +207,20 @@ def _removable(sheet: Sheet, part: _Part, needed: int, policy: Policy) -> Iterat
         yield _Row(newest, place, count, size, kept_s, least_s)
 
 
-def _bury(sheet: Sheet, floor: Floor) -> None:
+def _sane(times: Sequence[int], now_ms: int) -> list[int]:
+    """Times of rows, those of the future (a clock since put right) replaced by that of the next row, else by now."""
+    sane, after = list(times), now_ms
+    for number in reversed(range(len(sane))):
+        after = sane[number] = min(sane[number], now_ms) if sane[number] <= now_ms + FUTURE_MS else after
+    return sane
+
+
+def _bury(sheet: Sheet, floor: Floor, now_ms: int) -> None:
     """Forget keys deleted long ago, once every group has seen the deletion."""
     rows = sheet.execute(
         "SELECT k.id, p.topic, p.partition FROM keyed k JOIN partitions p ON p.id = k.part "
         "WHERE k.value IS NULL AND k.ms < ? LIMIT ?",
-        (sheet.now_ms - TOMBSTONE_S * 1000, TRIM_ROWS),
+        (now_ms - TOMBSTONE_S * 1000, TRIM_ROWS),
     )
     for place, topic, partition in cast("list[tuple[int, str, int]]", rows):
         offset = place & OFFSET_MASK

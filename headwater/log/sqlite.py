@@ -19,6 +19,7 @@ from typing import Self, TypeVar
 from headwater.clock import Clock
 from headwater.errors import LogError, LogUnavailable
 from headwater.log import sqlite_jobs
+from headwater.log.age import AgeClock
 from headwater.log.groups import Group, Member
 from headwater.log.lock import FileLock
 from headwater.log.notify import Bell, Ear
@@ -74,6 +75,7 @@ class SqliteLog:
         self._readers = {name: Reader(self._path(name)) for name in WRITERS}
         self._thread = ThreadPoolExecutor(1, "log-reader")
         self._open: dict[Writer, Committer] = {}
+        self._ages = {name: AgeClock(clock, name) for name in writers}
         self._groups: dict[str, Group] = {}
         self._topics: dict[Writer, set[str]] = {
             name: set() for name in WRITERS
@@ -192,7 +194,7 @@ class SqliteLog:
         for name, committer in self._open.items():
             step = Trimmed(0, more=True)
             while step.more:
-                step = await committer.do(partial(trim, floor=floor, policy=policy))
+                step = await committer.do(partial(trim, floor=floor, policy=policy, ages=self._ages[name]))
                 total += step.rows
             self._tell_of_size(name, step.surplus, policy)
         return total

@@ -25,7 +25,7 @@ from headwater import logs
 from headwater.clock import SystemClock
 from headwater.errors import AlreadyRunning, ConfigError, HeadwaterError, Problem, unusable_path
 from headwater.run import configuration, exits
-from headwater.run.files import Holder, acquire, stage_lock
+from headwater.run.files import Holder, acquire, holder_of, stage_lock
 from headwater.run.ports import PortUnavailable
 from headwater.run.settings import StageSettings
 from headwater.workspace.live import LiveWorkspace
@@ -56,8 +56,14 @@ def run(settings: StageSettings) -> int:
         data = settings.data.make()
         configuration.metrics_folder(data)
         holder = Holder(os.getpid(), os.getppid() if settings.supervised else 0)
-        lock = acquire(stage_lock(data, settings.stage), f"the {settings.stage} of {data.root}", holder)
+        path = stage_lock(data, settings.stage)
+        before = holder_of(path).pid
+        lock = acquire(path, f"the {settings.stage} of {data.root}", holder)
         try:
+            if (
+                not settings.supervised
+            ):  # a supervisor keeps what a killed child counted, until it starts anew itself
+                configuration.forget_counters(data, before)
             loaded = _load(settings)
             import uvloop
 

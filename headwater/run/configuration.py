@@ -120,10 +120,16 @@ def narrow(workspace: Workspace, only: str | None) -> Workspace:
 
 def embedded_clickhouse(workspace: Workspace) -> bool:
     """Whether a destination uses the engine inside Headwater."""
-    return any(
-        d.type == "clickhouse" and d.enabled and not d.options.get("url")
-        for d in workspace.destinations.values()
-    )
+    return bool(embedded_tables(workspace))
+
+
+def embedded_tables(workspace: Workspace) -> list[str]:
+    """The destinations that use the engine inside Headwater."""
+    return [
+        name
+        for name, d in workspace.destinations.items()
+        if d.type == "clickhouse" and d.enabled and not d.options.get("url")
+    ]
 
 
 def require_engine(loaded: Loaded) -> None:
@@ -154,3 +160,10 @@ def metrics_folder(data: DataDir) -> None:
         logger.error("/metrics leaves out this process: cannot write to %s: %s", data.metrics, error.strerror)  # noqa: TRY400
         return
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(data.metrics)
+
+
+def forget_counters(data: DataDir, pid: int) -> None:
+    """Remove what an earlier process of a stage counted. Call it with the stage's lock held: that shows it is gone."""
+    if pid != os.getpid():  # in a container every process is the same one
+        for kind in _COUNTER_KINDS:
+            (data.metrics / f"{kind}_{pid}.db").unlink(missing_ok=True)

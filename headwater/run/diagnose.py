@@ -14,6 +14,7 @@ from destinations.kit import control
 from headwater.errors import ConfigError
 from headwater.log import topics
 from headwater.log.protocol import Log, TopicPartition
+from headwater.log.spool_look import look
 from headwater.paths import DataDir
 from headwater.run import configuration, files
 from headwater.run.disk import free_bytes
@@ -133,6 +134,46 @@ def of_flow(funnel: Funnel, data: DataDir) -> Iterator[Finding]:
             yield Finding("problem", "dead letters", what, f"headwater dlq list {name} {where}")
         if flow.retrying:
             yield Finding("warning", "retries", f"{flow.retrying} events wait for another attempt at {name}")
+
+
+async def of_tables(log: Log, workspace: Workspace, data: DataDir) -> list[Finding]:
+    """Whether the embedded engine's folder is there, where anything was loaded into it."""
+    from destinations.clickhouse.anew import loaded_before
+
+    folder = data.clickhouse
+    if folder.is_dir() and any(folder.iterdir()):
+        return []
+    embedded = configuration.embedded_tables(workspace)
+    gone = [name for name in embedded if await loaded_before(log, name)]
+    what = (
+        f"{folder}, the embedded ClickHouse, is gone though {', '.join(gone)} loaded events into it: the next start makes "
+        "it anew and loads all that the log still holds; what is older comes from a backup alone, restored before that"
+    )
+    do = f"headwater up --dir {data.root}  # where it runs: stop it first; or restore {folder} from a backup"
+    return [Finding("problem", "tables", what, do)] if gone else []
+
+
+def of_spool(data: DataDir, *, collecting: bool, now_ms: int) -> Iterator[Finding]:
+    """Acknowledged events that are not in the log yet, and what was damaged among them."""
+    try:
+        seen = look(data)
+    except OSError as error:
+        what = f"{data.spool} cannot be read: {error.strerror}"
+        yield Finding("problem", "spool", what, f"ls -ld {data.spool}")
+        return
+    if seen.bytes:
+        waits = f"the oldest for {max(0, now_ms - seen.oldest_ms) / 1000:.0f} s"
+        what = f"{seen.bytes} bytes of acknowledged events wait in {data.spool} for the log, {waits}"
+        if collecting:
+            do = f"headwater status --dir {data.root} --watch  # mend the log; they are drained by themselves"
+            yield Finding("warning", "spool", what, do)
+        else:
+            do = f"headwater collector --dir {data.root}"
+            yield Finding("problem", "spool", f"{what}, and no collector runs", do)
+    if seen.aside:
+        what = f"{len(seen.aside)} files with damaged batches were set aside: acknowledged events were lost"
+        do = f"ls -l {data.spool}/aside  # check the disk; remove them once they are not needed any more"
+        yield Finding("problem", "spool", what, do)
 
 
 async def of_clock(log: Log, now_ms: int) -> Finding:

@@ -15,7 +15,7 @@ class PortUnavailable(HeadwaterError):
     """The address cannot be listened on."""
 
 
-def listen(host: str, port: int, option: str) -> socket.socket:
+def listen(host: str, port: int, option: str, host_option: str = "--host") -> socket.socket:
     """A listening TCP socket (port 0: any free one). Raises PortUnavailable, naming the option that changes it."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
@@ -23,7 +23,7 @@ def listen(host: str, port: int, option: str) -> socket.socket:
         )[0]
     except socket.gaierror as error:
         raise PortUnavailable(
-            f"{host!r} is no address of this machine ({error.strerror}); see --host"
+            f"{host!r} is no address of this machine ({error.strerror}); see {host_option}"
         ) from None
     listening = socket.socket(family, kind, proto)
     try:
@@ -34,19 +34,19 @@ def listen(host: str, port: int, option: str) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise PortUnavailable(_sentence(error, host, port, option)) from None
+        raise PortUnavailable(_sentence(error, host, port, option, host_option)) from None
     listening.setblocking(False)
     return listening
 
 
-def _sentence(error: OSError, host: str, port: int, option: str) -> str:
+def _sentence(error: OSError, host: str, port: int, option: str, host_option: str) -> str:
     where = f"{bracketed(host)}:{port}"
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is in use: something else listens on {where}; stop it or choose another with {option}"
     if error.errno == errno.EACCES:
         return f"port {port} needs more rights than this user has; choose one from 1024 on with {option}"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host!r} is no address of this machine; see --host"
+        return f"{host!r} is no address of this machine; see {host_option}"
     return f"cannot listen on {where}: {error.strerror}; choose another with {option}"
 
 

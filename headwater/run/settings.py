@@ -26,6 +26,10 @@ class StageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     workspace: str
     host: str = LOOPBACK
     port: int = DEFAULT_PORT
+    health_host: str = LOOPBACK
+    health_port: int | None = (
+        None  # where a stage other than the collector answers /health, /ready and /metrics
+    )
     clickhouse_port: int | None = None  # where the embedded ClickHouse answers; None: it does not
     only: str | None = None  # run this one destination
     listen_fd: int = -1  # a listening socket that outlives the collector

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import uvicorn
 
 from headwater.clock import Clock
+from headwater.errors import LogUnavailable
 from headwater.log import topics
 from headwater.log.protocol import Log, TopicPartition
+from headwater.run import health
 from headwater.run.ports import listen
 from headwater.run.settings import LOOPBACK, StageSettings
 from headwater.serving import Server
@@ -105,14 +107,18 @@ WORK: dict[str, Work] = {"collector": collector, "processor": processor, "destin
 async def _until_left(
     context: Context, work: Awaitable[None], stop: asyncio.Event, groups: Callable[[], dict[str, str]]
 ) -> None:
-    async with asyncio.TaskGroup() as tasks:
+    answers = health.Health(context.log, context.clock, context.leave, groups)
+    async with health.answering(context.settings, answers), asyncio.TaskGroup() as tasks:
         working = asyncio.ensure_future(work)
         context.ready()
         leaving = tasks.create_task(context.leave.wait())
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         leaving.cancel()
         if not working.done():
-            await backlog(context.log, groups(), context.clock)
+            try:
+                await backlog(context.log, groups(), context.clock)
+            except LogUnavailable as error:  # told to leave while Kafka is away: that is no failure of ours
+                logger.warning("leaving the backlog for the next start: %s", error)
         stop.set()
         await working
 

@@ -50,6 +50,10 @@ class MemorySeen:
         """For each fingerprint, whether it was seen on `since_day` or later."""
         return [self.has(fingerprint, since_day) for fingerprint in fingerprints]
 
+    def days(self) -> frozenset[int]:
+        """The days on which something was seen."""
+        return frozenset(self._days.values())
+
     def __len__(self) -> int:
         return len(self._days)
 

@@ -43,6 +43,10 @@ class SeenTable(Protocol):
         """For each fingerprint, whether it was seen on `since_day` (days since 1970) or later."""
         ...
 
+    def days(self) -> frozenset[int]:
+        """The days on which something was seen."""
+        ...
+
     def __len__(self) -> int:
         """How many fingerprints are stored."""
         ...

@@ -108,6 +108,10 @@ class DiskSeen:
         """For each fingerprint, whether it was seen on `since_day` or later."""
         return [self.has(fingerprint, since_day) for fingerprint in fingerprints]
 
+    def days(self) -> frozenset[int]:
+        """The days on which something was seen."""
+        return frozenset(run.day for shard in self._shards for run in shard.runs)
+
     def __len__(self) -> int:
         return sum(shard.count for shard in self._shards)
 

@@ -142,7 +142,9 @@ class Limits(Section):
         default=256 << 20, ge=0, description="Free disk below which the collector says 503."
     )
     ready_lag_s: float = Field(
-        default=600, gt=0, description="Age of the oldest unprocessed event from which /ready says 503."
+        default=600,
+        ge=0,
+        description="Age of the oldest unprocessed event from which /ready says 503; 0: it looks at no lag.",
     )
 
 

@@ -12,6 +12,7 @@ import orjson
 from destinations.kit.books import all_totals
 from destinations.kit.delivery import Delivery
 from destinations.kit.inspect import records
+from destinations.kit.letters import Letter, open_letters
 from destinations.kit.records import Delivery as DeliveryRecord
 from destinations.kit.records import Totals, decode_delivery
 from destinations.kit.registry import configure, select_for
@@ -64,6 +65,11 @@ def workspace(url: str, **options: Any) -> Workspace:
         "api": {"kind": "server", "write_keys": ["a"]},
     }
     return Workspace.model_validate({"workspace": "test", "sources": sources, "destinations": {NAME: hook}})
+
+
+async def letters_of(log: Log, name: str) -> list[Letter]:
+    """The open dead letters of a destination."""
+    return [letter async for letter in open_letters(log, name)]
 
 
 class Rig:

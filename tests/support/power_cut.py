@@ -83,11 +83,10 @@ class Trace:
             mine = [step for step in steps if step.name == name and step.kind != "note"]
             synced = max((index + 1 for index, step in enumerate(mine) if step.kind == "sync"), default=0)
             image = bytearray(self.before.get(name, b""))
-            for step in mine[:synced]:
-                _apply(image, step)
+            tear(image, mine[:synced], None)
             if name not in self.before and not synced:
                 continue  # its name in the folder is not durable before its first sync
-            _tear(image, mine[synced:], random)
+            tear(image, mine[synced:], random)
             (folder / name).write_bytes(image)
 
 
@@ -102,8 +101,12 @@ def _apply(image: bytearray, step: Step) -> None:
         image.clear()
 
 
-def _tear(image: bytearray, steps: list[Step], random: Random) -> None:
-    """Apply a random part of each write: whole, not at all, or some of its sectors."""
+def tear(image: bytearray, steps: list[Step], random: Random | None) -> None:
+    """Apply a random part of each write: whole, not at all, or some of its sectors; all of them without `random`."""
+    if random is None:
+        for step in steps:
+            _apply(image, step)
+        return
     luck = random.choice((0.0, 0.1, 0.5, 0.9, 1.0))
     for step in steps:
         if step.kind != "write":

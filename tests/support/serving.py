@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from headwater import accepted, event
 from headwater.clock import Clock, SystemClock
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
-from headwater.log.protocol import TopicPartition
+from headwater.log.protocol import Log, TopicPartition
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.model import Workspace
@@ -125,13 +125,18 @@ class Served:
 
 @asynccontextmanager
 async def serve(
-    folder: Path, settings: Workspace | None = None, clock: Clock | None = None, partitions: int = 1
+    folder: Path,
+    settings: Workspace | None = None,
+    clock: Clock | None = None,
+    partitions: int = 1,
+    through: Callable[[MemoryLog], Log] = lambda log: log,
 ) -> AsyncIterator[Served]:
-    """Run a collector."""
+    """Run a collector; `through` is how it sees the log."""
     live = LiveWorkspace(settings or workspace(limits={"disk_free_bytes": 0}))
     data = DataDir(folder).make()
-    async with MemoryLog(partitions=partitions) as log:
-        app = build(live, log, clock or SystemClock(), data)
+    log = MemoryLog(partitions=partitions)
+    async with through(log) as seen:
+        app = build(live, seen, clock or SystemClock(), data)
         await app.start()
         # Named TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms for an ACK (uvloop never does).
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -16,6 +16,9 @@ from headwater.log.kafka import KafkaLog
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Log, Record, TopicPartition
 from headwater.log.retention import Policy
+from headwater.log.spool import SpooledLog
+from headwater.log.spool_folder import Folder
+from headwater.log.spool_store import Store
 from headwater.log.sqlite import WRITERS, SqliteLog
 from headwater.log.topics import ACCEPTED, PROCESSED, PROFILES
 from headwater.paths import DataDir
@@ -129,7 +132,37 @@ class KafkaHarness:
             self.log = None
 
 
-IMPLEMENTATIONS = ("kafka", "memory", "sqlite")
+class SpooledHarness:
+    """The log in memory as the collector sees a log that has a spool."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ManualClock()
+        self._memory = MemoryLog(PARTITIONS, self.clock)
+        self._data = DataDir(folder)
+        self.log: SpooledLog | None = None
+
+    async def open(self) -> Log:
+        """Start the log on what is stored, and the spool on what is in the folder."""
+        self._memory = self._memory.reopen()
+        self.log = SpooledLog(
+            self._memory, Store(Folder(self._data.spool), 1 << 20, self.clock), self.clock, PARTITIONS
+        )
+        return await self.log.__aenter__()
+
+    async def crash(self) -> None:
+        """Kill both."""
+        assert self.log is not None
+        await self.log.abandon()
+        await self._memory.crash()
+
+    async def close(self) -> None:
+        """Close both."""
+        if self.log is not None:
+            await self.log.__aexit__()
+            self.log = None
+
+
+IMPLEMENTATIONS = ("kafka", "memory", "spooled", "sqlite")
 
 
 def maker_of(kind: str, request: pytest.FixtureRequest) -> Callable[[Path], Harness]:
@@ -137,7 +170,12 @@ def maker_of(kind: str, request: pytest.FixtureRequest) -> Callable[[Path], Harn
     if kind == "kafka":
         bootstrap: str = request.getfixturevalue("kafka")
         return lambda _folder: KafkaHarness(bootstrap)
-    return MemoryHarness if kind == "memory" else SqliteHarness
+    made: dict[str, Callable[[Path], Harness]] = {
+        "memory": MemoryHarness,
+        "spooled": SpooledHarness,
+        "sqlite": SqliteHarness,
+    }
+    return made[kind]
 
 
 async def read_all(

@@ -166,7 +166,12 @@ class LogHistory(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-EXAMPLES = {"memory": (40, 25), "sqlite": (15, 25), "kafka": (3, 12)}  # and steps of each
+EXAMPLES = {
+    "memory": (40, 25),
+    "spooled": (15, 25),
+    "sqlite": (15, 25),
+    "kafka": (3, 12),
+}  # and steps of each
 
 
 @pytest.mark.parametrize("kind", IMPLEMENTATIONS)

@@ -105,6 +105,7 @@ def test_a_fingerprint_is_seen_from_its_day_on(make: Make) -> None:
     assert not store.seen.has(print_of(1), 101)
     assert store.seen.contains([print_of(1), print_of(2)], 99) == [True, False]
     assert len(store.seen) == 1
+    assert store.seen.days() == {100}
 
 
 def test_the_later_of_two_days_counts(make: Make) -> None:
@@ -122,6 +123,7 @@ def test_expired_days_are_forgotten_in_the_end(make: Make) -> None:
     for _ in range(64):
         store.commit(puts={}, seen=(), folded={}, expire_before_day=101)
     assert len(store.seen) == 100
+    assert store.seen.days() == {101}
     assert store.seen.contains([print_of(n) for n in range(200)], 0) == [n % 2 == 1 for n in range(200)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -13,9 +14,11 @@ from typer.testing import CliRunner, Result
 
 from headwater.cli.app import app
 from headwater.errors import ConfigError
+from headwater.log.spool_folder import Folder
 from headwater.paths import DEMO_DIR, DataDir
 from headwater.run import files
 from headwater.workspace.load import load
+from tests.support.spooling import entry, opened
 
 
 def run(*arguments: str, stdin: str | None = None) -> Result:
@@ -72,6 +75,18 @@ def test_check_says_where_the_log_keeps_more_than_its_settings(folder: Path) -> 
     assert "hint: log.retention_days is 3, processors.dedupe.window_days is 30" in result.stdout
     assert "kept 32 days" in result.stdout
     assert "hint: log.retention_bytes is set" in result.stdout
+
+
+def test_check_hints_at_a_filter_without_quotes(folder: Path) -> None:
+    """`type = track` is legal and lets nothing through: whoever checks the workspace is shown the quotes."""
+    (folder / "headwater.yaml").write_text(
+        "workspace: acme\nsources: {web: {kind: browser, write_keys: [wk_web]}}\n"
+        "destinations:\n  hook: {type: webhook, url: 'https://example.com/in', filter: type = track}\n"
+    )
+    result = run("check")
+    assert result.exit_code == 0
+    assert "hint: destinations.hook.filter: no event has a field `track`" in result.stdout
+    assert 'a text stands in quotes: `type = "track"`' in result.stdout
 
 
 def test_check_prints_every_problem_with_its_place(folder: Path) -> None:
@@ -218,3 +233,31 @@ def test_beside_a_running_demo_its_folder_is_named(folder: Path, command: list[s
         lock.release()
     assert told.exit_code == 3
     assert "add --dir .demo" in told.stderr
+
+
+def test_events_that_wait_on_disk_are_shown_with_what_to_type(folder: Path) -> None:
+    """A collector died while Kafka was away: `status` shows the bytes, `doctor` the command; damaged files are named."""
+    run("init")
+    data = DataDir(folder / "headwater-data").make()
+    store = opened(data.spool)
+    store.append([entry(b"event")])
+    store.close()
+    Folder(data.spool).set_aside("nothing of that name")
+    (data.spool / "aside" / "00000000000000000000-00000000.spool").write_bytes(b"damaged")
+    shown = run("status").stdout
+    assert "wait for the log, the oldest for" in shown
+    assert "spool: 1 damaged files were set aside" in shown
+    assert json.loads(run("status", "--json").stdout)["spool"]["bytes"] == store.bytes
+    findings = json.loads(run("doctor", "--json", "--port", "0", "--clickhouse-port", "0").stdout)
+    waiting, damaged = (found for found in findings if found["about"] == "spool")
+    assert (waiting["level"], waiting["do"]) == ("problem", "headwater collector --dir headwater-data")
+    assert f"{store.bytes} bytes of acknowledged events wait" in waiting["what"]
+    assert (damaged["level"], damaged["do"].split(" ")[:2]) == ("problem", ["ls", "-l"])
+    with (data.run / "collector.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        findings = json.loads(run("doctor", "--json", "--port", "0", "--clickhouse-port", "0").stdout)
+    waiting = next(found for found in findings if found["about"] == "spool")
+    assert (waiting["level"], waiting["do"].split("  #")[0]) == (
+        "warning",
+        "headwater status --dir headwater-data --watch",
+    )

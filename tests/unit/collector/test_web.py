@@ -164,6 +164,18 @@ async def test_a_processor_far_behind_makes_us_unready_but_not_deaf(tmp_path: Pa
         assert (await served.post("/v1/track", event)).status == 200
 
 
+async def test_readiness_can_look_at_no_lag(tmp_path: Path) -> None:
+    """limits.ready_lag_s 0: behind a load balancer, processors that are behind must not take all collectors away."""
+    event, clock = {"userId": "u", "event": "e"}, ManualClock()
+    settings = workspace(limits={"ready_lag_s": 0, "disk_free_bytes": 0})
+    async with serve(tmp_path, settings, clock) as served:
+        await served.log.consumer("processor", ["events.accepted"])
+        await served.post("/v1/track", event)
+        clock.advance(60 * 60 * 24)
+        ready = await served.request("GET", "/ready")
+        assert (ready.status, ready.json) == (200, {"ready": True, "reasons": [], "processorLag": {}})
+
+
 async def test_metrics_count_accepted_rejected_and_unknown(served: Served) -> None:
     """By source, type and code; never a key."""
     await served.post("/v1/batch", {"batch": [{"type": "page", "userId": "u"}, {"type": "page"}]})

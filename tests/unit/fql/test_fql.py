@@ -259,6 +259,39 @@ def test_a_misspelt_field_is_hinted_at_but_legal() -> None:
     assert fql.compile("context.page.url = 'x'").hints == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("type = track", 'type = "track"'),
+        ("context.page.path != home", 'context.page.path != "home"'),
+        ("type in [page, 'screen']", 'type in ["page"]'),
+        ("contains(event, Signed)", 'contains(event, "Signed")'),
+        ("lowercase(event) = signup", '... = "signup"'),
+    ],
+)
+def test_a_text_without_quotes_is_hinted_at_with_its_quotes(text: str, instead: str) -> None:
+    """`type = track` compares two fields, which is legal and never true; who checks the workspace is told of the quotes."""
+    (hint,) = fql.compile(text).hints
+    assert hint.endswith(f"a text stands in quotes: `{instead}`")
+    assert fql.compile(text)(SEGMENT_EVENT) is False
+
+
+def test_fields_compared_with_fields_need_no_quotes() -> None:
+    """What an event has, or a place inside it, is no text; nor is a field of one's own compared with a value."""
+    for text in ("userId = anonymousId", "event = properties.name", "my_own = 1", "type = 'x' and my_own"):
+        assert fql.compile(text).hints == ()
+
+
+def test_a_text_of_several_words_without_quotes_is_suggested_with_them() -> None:
+    """The error at the second word shows the whole text in quotes."""
+    with pytest.raises(fql.FqlError, match='did you mean `"Order Completed Twice"`') as caught:
+        fql.compile("event = Order Completed Twice and type = 'track'")
+    assert caught.value.column == 15
+    with pytest.raises(fql.FqlError) as caught:
+        fql.compile("my_own event")
+    assert caught.value.suggestion == ""
+
+
 def test_values_that_cannot_be_written_as_json_are_null() -> None:
     """`string` of a value nested beyond what JSON writers take is null, not an exception."""
     deep: list[object] = []

@@ -237,3 +237,84 @@ async def test_dead_letters_stay_until_they_are_settled(data: DataDir, clock: Ma
         assert await log.trim() == 1
         clock.advance(400 * DAY_S)
         assert await log.trim() == 0
+
+
+YEARS_S = 3650 * DAY_S
+
+
+async def test_a_clock_years_ahead_for_a_moment_removes_nothing(
+    data: DataDir, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What everyone has read and the memory of dedupe is rebuilt from stays; one error tells of the clock."""
+    async with SqliteLog(data, clock, writers=WRITERS) as log:
+        await _output(log, OUT)
+        await log.trim()
+        clock.leap(YEARS_S)
+        for _ in range(3):
+            clock.advance(3600)
+            await _output(log, OUT)
+            assert await log.trim() == 0
+        assert caplog.text.count("processor.db: the clock is 3650 days ahead") == 1
+        clock.leap(-YEARS_S)
+        clock.advance(8.8 * DAY_S)
+        assert await log.trim() == 0
+        clock.advance(0.3 * DAY_S)
+        assert await log.trim() == 1
+        assert await log.bounds(OUT) == Bounds(1, 4)
+
+
+async def test_rows_written_under_a_clock_years_ahead_hold_nothing_back(
+    data: DataDir, clock: ManualClock
+) -> None:
+    """Put right, the clock would be behind them for years: they go with what was written next."""
+    async with SqliteLog(data, clock, writers=WRITERS) as log:
+        clock.leap(YEARS_S)
+        await _output(log, OUT)
+        await _output(log, OUT)
+        clock.leap(-YEARS_S)
+        clock.advance(30 * DAY_S)
+        await _output(log, OUT)
+        assert await log.trim() == 0, "nobody can tell their age before the next one is old"
+        clock.advance(9.1 * DAY_S)
+        assert await log.trim() == 3
+
+
+async def test_a_process_started_under_a_clock_years_ahead_does_not_believe_it(
+    data: DataDir, clock: ManualClock
+) -> None:
+    """The time known is in the file, whatever was written under the wrong clock meanwhile."""
+    async with SqliteLog(data, clock, writers=WRITERS) as log:
+        await _output(log, OUT)
+        await log.trim()
+    clock.leap(YEARS_S)
+    for _ in range(2):
+        async with SqliteLog(data, clock, writers=WRITERS) as log:
+            await _output(log, OUT)
+            assert await log.trim() == 0
+
+
+async def test_a_leap_that_lasts_for_a_day_is_believed(data: DataDir, clock: ManualClock) -> None:
+    """An installation switched off for a month goes on removing what is old, a day late; a weekend is believed at once."""
+    async with SqliteLog(data, clock, writers=WRITERS) as log:
+        await _output(log, OUT)
+        await log.trim()
+        clock.leap(30 * DAY_S)
+        assert await log.trim() == 0
+        clock.advance(DAY_S)
+        assert await log.trim() == 1
+        await _output(log, OUT)
+        clock.advance(7 * DAY_S)
+        assert await log.trim() == 0
+        clock.leap(2.5 * DAY_S)
+        assert await log.trim() == 1
+
+
+async def test_an_idle_log_is_not_written_to_for_its_clocks_sake(data: DataDir, clock: ManualClock) -> None:
+    """The time believed is noted once an hour at most."""
+    async with SqliteLog(data, clock, writers=["collector"]) as log:
+        await log.trim()
+        for _ in range(3):
+            clock.advance(60)
+            before = (data.log / "collector.db-wal").read_bytes()
+            await log.trim()
+            assert (data.log / "collector.db-wal").read_bytes() == before

@@ -89,6 +89,52 @@ def test_a_wrong_clock_in_the_future_does_not_empty_the_memory() -> None:
     assert memory.horizon(7, TODAY) == TODAY - 8
 
 
+YEARS = 3650
+
+
+def test_a_leap_of_the_machines_clock_forgets_nothing() -> None:
+    """While the clock is years ahead a copy of what came before is found; after it was put right, copies of both are."""
+    step, memory, state = step_with(window=7)
+    for day in range(TODAY - 20, TODAY + 1):
+        step(arriving(f"m{day}", day))
+        state.commit(
+            puts={}, seen=memory.drain().items(), folded={}, expire_before_day=memory.horizon(7, day)
+        )
+    for ahead in (TODAY + YEARS, TODAY + YEARS + 2):
+        assert isinstance(step(arriving("m20000", ahead)), Drop)
+        assert isinstance(step(arriving(f"m{ahead - YEARS - 20}", ahead)), Event), "it had left the window"
+        assert isinstance(step(arriving(f"new{ahead}", ahead)), Event)
+        state.commit(
+            puts={}, seen=memory.drain().items(), folded={}, expire_before_day=memory.horizon(7, ahead)
+        )
+    for known in ("m20000", "m19995", f"new{TODAY + YEARS}"):
+        assert isinstance(step(arriving(known, TODAY + 1)), Drop)
+
+
+def test_a_leap_is_known_for_one_after_a_restart() -> None:
+    """The days are those of the state: a process started under the wrong clock does not believe it either."""
+    step, memory, state = step_with(window=7)
+    for day in (TODAY - 3, TODAY, TODAY + YEARS):
+        step(arriving(f"m{day}", day))
+    state.commit(puts={}, seen=memory.drain().items(), folded={})
+    again = Memory(state.seen)
+    assert again.horizon(7, TODAY + YEARS + 1) <= TODAY - 3
+    assert isinstance(dedupe.build(Dedupe(), again)(arriving(f"m{TODAY}", TODAY + YEARS + 1)), Drop)
+
+
+def test_the_memory_is_forgotten_day_by_day_as_days_with_arrivals_come() -> None:
+    """It stays bounded: the window and one day for clocks that disagree, beside the newest one."""
+    step, memory, state = step_with(window=2)
+    for day in (*range(TODAY, TODAY + 6), TODAY + 100, TODAY + 110, TODAY + 111):
+        step(arriving(f"m{day}", day))
+        state.commit(
+            puts={}, seen=memory.drain().items(), folded={}, expire_before_day=memory.horizon(2, day)
+        )
+        assert len(state.seen) <= 4
+    assert len(state.seen) == 4
+    assert memory.horizon(2, TODAY + 111) == TODAY + 5
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     arrivals=st.lists(

@@ -296,6 +296,29 @@ async def test_the_state_is_written_after_a_while_even_if_little_happens() -> No
     await consumer.close()
 
 
+async def test_a_clock_that_leaps_years_ahead_for_a_moment_costs_no_memory(tmp_path: Path) -> None:
+    """NTP gone wrong: the state is written many times meanwhile, and later copies of earlier events are dropped."""
+    rig = on_disk(Rig(), tmp_path)
+    one, consumer = await rig.start()
+    await rig.accept([accepted(n, f"m{n}") for n in range(50)])
+    await rig.drain(one, consumer)
+    years = 10 * 365 * 86_400
+    rig.clock.leap(years)
+    for n in range(50, 50 + 2 * 256 // 16):  # sweeps every shard of the memory twice
+        await rig.accept([accepted(n, f"m{n}", received_ms=rig.clock.now_ms())])
+        await rig.drain(one, consumer)
+        rig.clock.advance(partition.FLUSH_S + 1)
+        await one._once(consumer)
+    rig.clock.leap(-years)
+    copies = range(50 + 2 * 256 // 16)
+    await rig.accept([accepted(100 + n, f"m{n}", received_ms=rig.clock.now_ms()) for n in copies])
+    await rig.drain(one, consumer)
+    await one.close()
+    await consumer.close()
+    assert len(await rig.lines(DROPPED)) == len(copies)
+    await rig.check()
+
+
 def on_disk(rig: Rig, folder: Path) -> Rig:
     """The rig with LMDB states."""
     rig.open_state = lambda number, log_id: open_state(folder / str(number), log_id, sync=False)
@@ -473,3 +496,19 @@ async def test_a_log_that_fails_while_a_partition_is_opened_leaves_the_state_fol
     await one.close()
     await consumer.close()
     await rig.check()
+
+
+async def test_the_lag_of_a_partition_that_was_given_up_is_told_as_nothing() -> None:
+    """Its new owner tells it; an old number beside the new one would make the sum over all processes wrong."""
+    rig = Rig()
+    await rig.accept([accepted(1, "m1")])
+    worker, consumer = await rig.start()
+    await worker._claim(consumer, TopicPartition(ACCEPTED, 0))
+    await worker._measure()
+    gauge = metrics.PROCESSOR_LAG.labels("0")
+    assert gauge._value.get() == 1
+    await worker.close()
+    rig.clock.advance(60)
+    await worker._measure()
+    assert gauge._value.get() == 0
+    await consumer.close()

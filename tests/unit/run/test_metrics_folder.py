@@ -11,6 +11,7 @@ import pytest
 
 from headwater.paths import DataDir
 from headwater.run import configuration
+from headwater.run.files import Holder, acquire, stage_lock
 
 COUNT = """
 import sys
@@ -50,3 +51,26 @@ def test_without_room_the_process_counts_for_itself(tmp_path: Path, caplog: pyte
     configuration.metrics_folder(data)
     assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
     assert "leaves out this process" in caplog.text
+
+
+def test_a_stage_that_runs_alone_forgets_what_its_last_process_counted(tmp_path: Path) -> None:
+    """Three files a start would fill the folder within a year of restarts; those of other stages are left alone."""
+    data = DataDir(tmp_path / "data").make()
+    last, other = 4_000_001, 4_000_002  # beyond any real pid
+    acquire(stage_lock(data, "processor"), "the processor", Holder(last)).release()
+    for pid in (last, other):
+        (data.metrics / f"counter_{pid}.db").write_bytes(b"counted")
+    command = [
+        sys.executable,
+        "-m",
+        "headwater",
+        "processor",
+        "--dir",
+        str(data.root),
+        "--workspace",
+        "missing",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert not (data.metrics / f"counter_{last}.db").exists()
+    assert (data.metrics / f"counter_{other}.db").exists()

@@ -13,6 +13,7 @@ import pytest
 from msgspec import Raw
 from prometheus_client import REGISTRY
 
+from destinations.clickhouse.anew import begin_anew, loaded_before
 from destinations.clickhouse.engine import ClickHouse, Client, EngineError
 from destinations.kit import dlq
 from destinations.kit.books import Books, all_totals
@@ -22,6 +23,7 @@ from headwater.clock import SystemClock
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Position, TopicPartition
+from tests.support.delivering import letters_of
 from tests.unit.destinations.clickhouse.loading import (
     GROUP,
     PROCESSED,
@@ -271,6 +273,28 @@ async def test_a_log_made_anew_is_loaded_beside_the_old_rows(clean: ClickHouse) 
     assert base_rows(clean) == ["new1", "new2", "old1", "old2"]
 
 
+async def test_a_log_that_outgrew_the_position_of_another_is_loaded_whole(
+    clean: ClickHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ids of the two logs differ: nothing of the new one is passed over, not even beside an intent of the old one."""
+    logs = MemoryLog(), MemoryLog()
+    for number, log in enumerate(logs):
+        counts = json.dumps({"partition": 0, "log": f"log {number}"}).encode()
+        await log.append([entry(counts, topic=topics.TOTALS, key=b"0")])
+        await log.append([entry(event(f"{number}-{n}")) for n in range(2 + 3 * number)])
+    old, new = logs
+    async with loading(clean, old):
+        await loaded(old)
+    counts = (await old.read(TopicPartition(topics.DESTINATION_TOTALS, 0), 0)).records[-1].value or b""
+    await new.append([entry(counts, topic=topics.DESTINATION_TOTALS, key=b"warehouse")])
+    await new.store(GROUP, {PROCESSED: Position(2, '{"to":4}')})
+    async with loading(clean, new):
+        await loaded(new)
+    assert base_rows(clean) == ["0-0", "0-1", *(f"1-{n}" for n in range(5))]
+    assert caplog.text.count("is of another log than the one that was read") == 1
+    assert (await all_totals(new))["warehouse"].logs == {"0": "log 1"}
+
+
 @pytest.mark.parametrize("operation", ["transaction", "commit"])
 @pytest.mark.parametrize("written", [False, True])
 async def test_a_failing_log_loses_and_doubles_nothing(
@@ -449,23 +473,50 @@ async def test_a_repair_goes_no_farther_than_the_log(clean: ClickHouse) -> None:
         await until(lambda: base_rows(clean) == ["later", "there"])
 
 
-async def test_tables_that_vanished_are_loud(clean: ClickHouse, caplog: pytest.LogCaptureFixture) -> None:
-    """A deleted database is made anew and what it lacks is told; a dropped table is named, with what to do."""
+async def test_tables_that_vanished_are_loaded_again(
+    clean: ClickHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A deleted database is made anew with all that the log holds, people too; a dropped table is named, with what to do."""
     log = MemoryLog()
+    person = profile.User("u1", {"email": (Raw(b'"a@b.test"'), 9)}, first_seen=1, last_seen=9)
     await log.append([entry(event("before"))])
+    await log.append([entry(profile.encode(person), topic=topics.PROFILES, key=b"user:u1")])
     try:
         async with loading(clean, log, database="anew"):
-            await loaded(log)
+            await loaded(log, (topics.PROCESSED, topics.PROFILES))
+        people = clean.query("SELECT id FROM anew.users")
+        assert people == [["u1"]]
         assert "new and empty" not in caplog.text
         clean.command("DROP DATABASE anew")
         await log.append([entry(event("after"))])
         async with loading(clean, log, database="anew"):
-            await loaded(log)
+            await loaded(log, (topics.PROCESSED, topics.PROFILES))
         assert "new and empty" in caplog.text
-        assert base_rows(clean, "anew") == ["after"]
+        assert "(2 events;" in caplog.text
+        assert base_rows(clean, "anew") == ["after", "before"]
+        assert clean.query("SELECT id FROM anew.users") == people
+        assert (await all_totals(log))["warehouse"].balances()
         clean.command("DROP TABLE anew.events SYNC")
         async with loading(clean, log, database="anew"):
             await until(lambda: "somebody dropped it" in caplog.text)
+    finally:
+        clean.command("DROP DATABASE anew")
+
+
+async def test_a_kill_before_the_tables_are_made_anew_costs_nothing(clean: ClickHouse) -> None:
+    """The positions are back at the beginning and the tables are not there yet: the next start loads everything once."""
+    log = MemoryLog()
+    await log.append([entry(event("m1")), entry(event("m2"))])
+    try:
+        async with loading(clean, log, database="anew"):
+            await loaded(log)
+        clean.command("DROP DATABASE anew")
+        assert await loaded_before(log, "warehouse")
+        await begin_anew(log, "warehouse", "anew")
+        assert not await loaded_before(log, "warehouse")
+        async with loading(clean, log, database="anew"):
+            await loaded(log)
+        assert base_rows(clean, "anew") == ["m1", "m2"]
     finally:
         clean.command("DROP DATABASE anew")
 
@@ -476,7 +527,7 @@ async def test_a_dead_letter_of_a_side_topic_is_counted_like_any_other(clean: Cl
     await log.append([entry(b"no json", topic=topics.DROPPED)])
     async with loading(clean, log):
         async with asyncio.timeout(20):
-            while not (await dlq.open_letters(log, "warehouse")):
+            while not (await letters_of(log, "warehouse")):
                 await log.wait([topics.DESTINATION_TOTALS], 0.05)
         await dlq.discard(log, await Books.load(log, "warehouse"), SystemClock())
     totals = (await all_totals(log))["warehouse"]

@@ -8,10 +8,9 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from destinations.kit.dlq import open_letters
 from headwater.log.protocol import Entry, Position, Record, TopicPartition
 from headwater.log.topics import PROCESSED, RETRY_PREFIX
-from tests.support.delivering import NAME, Rig, event, publish, workspace
+from tests.support.delivering import NAME, Rig, event, letters_of, publish, workspace
 from tests.support.receiver import Answer, Got, Receiver
 
 
@@ -196,7 +195,7 @@ async def test_per_event_answers_settle_each_event_by_itself() -> None:
     async with Receiver(Answer(207, body)) as receiver, rig.running(workspace(receiver.url)):
         totals = await rig.until(lambda t: t.read == 4)
     assert (totals.delivered, totals.dead, totals.retrying) == (2, 1, 1)
-    (letter,) = await open_letters(rig.log, NAME)
+    (letter,) = await letters_of(rig.log, NAME)
     assert (letter.dead.code, letter.dead.detail) == ("HTTP_422", "no plan")
 
 
@@ -211,7 +210,7 @@ async def test_one_bad_event_of_a_batch_is_found_and_its_neighbours_are_delivere
     async with Receiver(rule=rule) as receiver, rig.running(workspace(receiver.url)):
         totals = await rig.until(lambda t: t.read == 40)
     assert (totals.delivered, totals.dead) == (39, 1)
-    (letter,) = await open_letters(rig.log, NAME)
+    (letter,) = await letters_of(rig.log, NAME)
     assert b'"m13"' in bytes(letter.dead.event)
     assert letter.dead.response is not None
     assert letter.dead.response["body"] == "bad number 13"
@@ -225,7 +224,7 @@ async def test_redirects_are_refused() -> None:
         async with rig.running(workspace(receiver.url)):
             await rig.until(lambda t: t.dead == 1)
         assert other.got == []
-    (letter,) = await open_letters(rig.log, NAME)
+    (letter,) = await letters_of(rig.log, NAME)
     assert letter.dead.code == "HTTP_302"
 
 
@@ -237,7 +236,7 @@ async def test_an_event_too_old_to_retry_becomes_a_dead_letter() -> None:
         wanted = workspace(receiver.url, delivery={"retry": {"max_age_s": 60}, "breaker": {"failures": 1000}})
         async with rig.running(wanted):
             await rig.until(lambda t: t.dead == 1, advance_s=1)
-    (letter,) = await open_letters(rig.log, NAME)
+    (letter,) = await letters_of(rig.log, NAME)
     assert letter.dead.code == "RETRIES_EXHAUSTED"
     assert letter.dead.attempts == len(receiver.got) > 1
     assert "HTTP 500" in letter.dead.detail
@@ -329,7 +328,7 @@ async def test_lines_that_are_no_event_go_to_the_dead_letters() -> None:
     async with Receiver() as receiver, rig.running(workspace(receiver.url)):
         totals = await rig.until(lambda t: t.read == 2)
     assert (totals.delivered, totals.dead) == (1, 1)
-    (letter,) = await open_letters(rig.log, NAME)
+    (letter,) = await letters_of(rig.log, NAME)
     assert bytes(letter.dead.event) == b'"{broken"'
 
 

@@ -21,7 +21,7 @@ from headwater.log.topics import PROCESSED
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.model import SqliteLogSettings
-from tests.support.delivering import NAME, Rig, event, publish, workspace
+from tests.support.delivering import NAME, Rig, event, letters_of, publish, workspace
 from tests.support.receiver import Answer, Receiver
 
 
@@ -36,12 +36,12 @@ async def test_dead_letters_are_retried_and_discarded_once() -> None:
     rig = Rig()
     async with Receiver(rule=lambda _: Answer(404, b"nobody")) as receiver:
         await _three_dead(rig, receiver.url)
-        first, second, third = await dlq.open_letters(rig.log, NAME)
+        first, second, third = await letters_of(rig.log, NAME)
         books = await Books.load(rig.log, NAME)
         assert (await dlq.discard(rig.log, books, rig.clock, [second.id])).done == [second.id]
         again = await dlq.discard(rig.log, books, rig.clock, [second.id, 999])
         assert (again.done, again.unknown) == ([], [second.id, 999])
-        assert [letter.id for letter in await dlq.open_letters(rig.log, NAME)] == [first.id, third.id]
+        assert [letter.id for letter in await letters_of(rig.log, NAME)] == [first.id, third.id]
         await dlq.retry(rig.log, books, rig.clock)
         totals = await rig.totals()
         assert (totals.dead, totals.retrying, totals.discarded) == (0, 2, 1)
@@ -49,7 +49,7 @@ async def test_dead_letters_are_retried_and_discarded_once() -> None:
         async with rig.running(workspace(receiver.url)):
             totals = await rig.until(lambda t: t.delivered == 2, advance_s=0.1)
     assert totals.balances()
-    assert await dlq.open_letters(rig.log, NAME) == []
+    assert await letters_of(rig.log, NAME) == []
 
 
 async def test_dead_letters_can_be_retried_while_the_delivery_runs() -> None:
@@ -73,7 +73,7 @@ async def test_a_dead_letter_shows_request_and_response_without_secrets() -> Non
         wanted = workspace(receiver.url + "?t=abc", headers={"x-key": secret, "authorization": "Bearer q"})
         async with rig.running(wanted):
             await rig.until(lambda t: t.dead == 1)
-    (letter,) = await dlq.open_letters(rig.log, NAME)
+    (letter,) = await letters_of(rig.log, NAME)
     request, response = letter.dead.request, letter.dead.response
     assert request is not None
     assert response is not None
@@ -117,7 +117,7 @@ async def test_a_journey_tells_every_state_with_attempts_and_answers() -> None:
             await rig.until(lambda t: t.delivered == 2, advance_s=0.5)
     (retried,) = await deliveries_of(rig.log, "m2", [NAME])
     assert [(a.number, a.state) for a in retried.attempts] == [(1, "retrying"), (2, "delivered")]
-    letter = next(each for each in await dlq.open_letters(rig.log, NAME) if b'"m4"' in bytes(each.dead.event))
+    letter = next(each for each in await letters_of(rig.log, NAME) if b'"m4"' in bytes(each.dead.event))
     await dlq.discard(rig.log, await Books.load(rig.log, NAME), rig.clock, [letter.id])
     assert (await deliveries_of(rig.log, "m4", [NAME]))[0].state == "discarded"
     await publish(rig.log, [event(9)])
@@ -143,7 +143,7 @@ async def test_the_control_socket_answers_status_and_settles_letters(tmp_path: P
             assert await control.status(data) == told()
             assert (data.run / control.SOCKET).stat().st_mode & 0o077 == 0
             done = await control.settle_letters(data, wanted, rig.clock, "discard", NAME, None)
-            assert len(done["done"]) == 3
+            assert done["count"] == 3
             with pytest.raises(control.Refused, match="unknown action"):
                 await control.settle_letters(data, wanted, rig.clock, "burn", NAME, None)
             with pytest.raises(control.Refused, match="not understood"):
@@ -166,7 +166,7 @@ async def test_letters_are_settled_without_a_running_process(tmp_path: Path) -> 
                 async with rig.running(wanted):
                     await _until_dead(rig, 4)
             done = await control.settle_letters(data, wanted, SystemClock(), "retry", NAME, None)
-            assert len(done["done"]) == 4
+            assert done["count"] == 4
             receiver.rule = lambda _: Answer()
             async with open_log(wanted.log, data, "destinations") as log:
                 rig.log = log  # type: ignore[assignment]
@@ -197,7 +197,7 @@ async def test_two_operators_at_once_settle_each_letter_once(monkeypatch: pytest
 
     monkeypatch.setattr(rig.log, "read", read_slowly)
     acts = (dlq.retry(rig.log, books, rig.clock), dlq.discard(rig.log, books, rig.clock))
-    done = [len(resolution.done) for resolution in await asyncio.gather(*acts)]
+    done = [resolution.count for resolution in await asyncio.gather(*acts)]
     monkeypatch.undo()
     totals = await rig.totals()
     assert sorted(done) == [0, 3]
@@ -222,8 +222,8 @@ async def test_a_letter_that_comes_while_others_are_settled_stays_open(
     books = await Books.load(rig.log, NAME)
     monkeypatch.setattr(rig.log, "read", read_and_go_on)
     resolution = await dlq.discard(rig.log, books, rig.clock)
-    assert len(resolution.done) == 3
-    assert len(await dlq.open_letters(rig.log, NAME)) == 1
+    assert resolution.count == 3
+    assert len(await letters_of(rig.log, NAME)) == 1
 
 
 async def test_a_cancelled_commit_that_was_written_all_the_same_is_counted(tmp_path: Path) -> None:
