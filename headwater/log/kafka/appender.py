@@ -219,6 +219,8 @@ async def abandon(producer: AIOKafkaProducer) -> None:
     """Let go of a producer at once, without flushing: nothing of it is waited for any more."""
     producer._closed = True  # noqa: SLF001 - else it complains when it is collected
     sender = producer._sender  # noqa: SLF001 - `stop` would flush first, for ever where no broker answers
+    if sender.sender_task is not None:
+        sender.sender_task.remove_done_callback(sender._fail_all)  # noqa: SLF001 - it expects a transaction under way
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - whoever still waits for a batch
     closing = asyncio.gather(producer.client.close(), sender.close(), return_exceptions=True)
     await asyncio.wait([closing], timeout=CLOSE_S)
@@ -235,6 +237,9 @@ def _failing(sent: list[_Job], what: str) -> Iterator[None]:
             yield
     except LogUnavailable as refusal:
         _fail(sent, refusal)
+        raise
+    except asyncio.CancelledError:  # closing: whoever waits is not left waiting
+        _fail(sent, LogUnavailable("this log was closed before Kafka took these records"))
         raise
 
 

@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.metadata import MetadataRequest
 
-from headwater.errors import LogError
+from headwater.errors import LogError, LogUnavailable
 from headwater.log import topics
 from headwater.log.kafka.cluster import CONNECT_S, PATIENCE_S, release
 from headwater.log.kafka.connection import RECORD_BYTES, Connection
@@ -28,6 +28,7 @@ from headwater.log.topics import TopicSpec, spec_of
 
 SLACK_BYTES = 1 << 20  # a batch may be a little larger than its records
 SEGMENT_BYTES = 64 << 20
+LOOKS, LOOK_S = 100, 0.05
 SET_ON_TOPIC = 1  # where a setting comes from, in the broker's answer
 _DAY_MS = 86_400_000
 _FOREVER = 2**63 - 1
@@ -176,7 +177,18 @@ class Topics:
             if creating := [topic for topic in needed if topic.name not in found]:
                 async with connected_admin(self._connection) as admin:
                     await _create(admin, creating)
+                await self._seen([topic.name for topic in creating])
             self._there |= missing
+
+    async def _seen(self, full_names: Sequence[str]) -> None:
+        """Wait until brokers know of what the controller has made. Raises LogUnavailable."""
+        for _ in range(LOOKS):
+            if len(await self.found(full_names, configs=False)) == len(full_names):
+                return
+            await asyncio.sleep(LOOK_S)
+        raise LogUnavailable(
+            f"Kafka: topics were created and yet are not known: {', '.join(full_names)}; try again"
+        )
 
     async def found(self, full_names: Sequence[str], *, configs: bool = True) -> dict[str, Topic]:
         """Those of the topics that exist. Raises LogUnavailable."""
@@ -199,6 +211,7 @@ class Topics:
         async with connected_admin(self._connection) as admin:
             if creating:
                 await _create(admin, creating)
+                await self._seen([topic.name for topic in creating])
             for change in changes:
                 if change.kind == "alter":
                     await _alter(admin, change)
