@@ -88,6 +88,11 @@ LOST_RECORDS = counter(
     "partition",
 )
 PROCESSOR_LAG = gauge("headwater_processor_lag_events", "Accepted events still to be processed.", "partition")
+REBUILD_RATIO = gauge(
+    "headwater_processor_rebuild_ratio",
+    "How much of a partition's state has been read back from the log; below 1 its events wait.",
+    "partition",
+)
 
 # destinations
 DELIVERED_EVENTS = counter("headwater_delivered_events_total", "Events delivered.", "destination")

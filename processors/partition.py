@@ -24,6 +24,7 @@ from processors import batch, fold, totals
 from processors.chain import Chain
 from processors.dedupe import DAY_MS, Memory
 from processors.profiles import Profiles
+from processors.rebuild import Rebuild, finished
 from processors.totals import Totals, Triple
 
 FLUSH_KEYS = 65_536  # fingerprints held in RAM before they are written to the state
@@ -75,7 +76,7 @@ class Partition:
     @classmethod
     async def open(cls, number: int, use: Resources) -> tuple[Partition, Position | None]:
         """Claim, read, open, fold. Raises LogError or StateError; nothing stays open then."""
-        owner = await use.log.claim(PROCESSOR_GROUP, TopicPartition(ACCEPTED, number))
+        owner = await _claim(number, use.log)
         try:
             position = await owner.position()
             counted = await _newest_totals(use.log, number) or await _first_totals(owner, number)
@@ -98,16 +99,26 @@ class Partition:
 
     async def _fold(self) -> None:
         log = self._use.log
-        for topic, take in ((PROCESSED, fold.processed), (DROPPED, fold.dropped)):
-            tp = TopicPartition(topic, self.number)
-            async for records, offset in fold.records(log, tp, self._state.folded(tp)):
-                for record in records:
-                    take(record, self._memory)
-                self._folded[tp] = offset
-                if len(self._memory.pending) >= FLUSH_KEYS:
-                    await self._flush()
-        await self._follow(self._settle_profiles)
-        await self._settle_profiles()
+        rebuild = await Rebuild.begin(
+            self.number,
+            self._use.clock,
+            log,
+            {tp: self._state.folded(tp) for tp in _outputs(self.number, log)},
+        )
+        try:
+            for topic, take in ((PROCESSED, fold.processed), (DROPPED, fold.dropped)):
+                tp = TopicPartition(topic, self.number)
+                async for records, offset in fold.records(log, tp, self._state.folded(tp)):
+                    for record in records:
+                        take(record, self._memory)
+                    self._folded[tp] = offset
+                    rebuild.reached(tp, offset)
+                    if len(self._memory.pending) >= FLUSH_KEYS:
+                        await self._flush()
+            await self._follow(self._settle_profiles, rebuild)
+            await self._settle_profiles()
+        finally:
+            rebuild.end()
 
     async def _settle_profiles(self) -> None:
         await self._publish_merges()
@@ -118,9 +129,11 @@ class Partition:
         if learned := self._profiles.drain_records():
             transaction = self._owner.begin()
             self._append_profiles(transaction, learned)
-            await transaction.commit()
+            await finished(transaction.commit())
 
-    async def _follow(self, after_read: Callable[[], Awaitable[None]] | None = None) -> None:
+    async def _follow(
+        self, after_read: Callable[[], Awaitable[None]] | None = None, rebuild: Rebuild | None = None
+    ) -> None:
         """Fold what all processors have learned of people and accounts since the last time.
 
         A rebuild may read millions of rows: `after_read` writes them down, so that they are not all held at once.
@@ -134,6 +147,8 @@ class Partition:
                 for record in records:
                     self._profiles.fold(record.key or b"", record.value)
                 self._folded[tp] = offset
+                if rebuild is not None:
+                    rebuild.reached(tp, offset)
                 if after_read is not None:
                     await after_read()
 
@@ -220,13 +235,14 @@ class Partition:
         folded, self._folded = self._folded, {}
         window = self._use.live.current.processors.dedupe.window_days
         horizon = self._memory.horizon(window, self._use.clock.now_ms() // DAY_MS)
-        await asyncio.to_thread(
+        writing = asyncio.to_thread(
             self._state.commit,
             puts=self._profiles.drain_puts(),
             seen=self._memory.drain().items(),
             folded=folded,
             expire_before_day=horizon,
         )
+        await finished(writing)  # the state may be closed by whoever cancels us
 
     def _since(self, moment: float) -> float:
         return self._use.clock.monotonic() - moment
@@ -249,6 +265,23 @@ class Partition:
         await self._owner.close()
 
 
+async def _claim(number: int, log: Log) -> Owner:
+    """The claim; one that came although we were cancelled meanwhile is given up."""
+    claiming = asyncio.ensure_future(log.claim(PROCESSOR_GROUP, TopicPartition(ACCEPTED, number)))
+    try:
+        return await finished(claiming)
+    except asyncio.CancelledError:
+        if not claiming.cancelled() and claiming.exception() is None:
+            await claiming.result().close()
+        raise
+
+
+def _outputs(number: int, log: Log) -> list[TopicPartition]:
+    """What the state of a partition is a fold of."""
+    own = [TopicPartition(PROCESSED, number), TopicPartition(DROPPED, number)]
+    return [*own, *(TopicPartition(PROFILES, n) for n in range(log.partitions(PROFILES)))]
+
+
 async def _newest_totals(log: Log, number: int) -> Totals | None:
     newest: bytes | None = None
     key = totals.key_of(number)
@@ -264,7 +297,7 @@ async def _first_totals(owner: Owner, number: int) -> Totals:
     first = totals.fresh(number)
     transaction = owner.begin()
     transaction.append(TOTALS, 0, [first.record()])
-    await transaction.commit()
+    await finished(transaction.commit())
     return first
 
 
@@ -284,9 +317,7 @@ async def _open_state(number: int, use: Resources, log_id: str) -> StateStore:
 
 async def _ahead(number: int, log: Log, state: StateStore) -> str:
     """Why the state cannot be of this log: it has folded what the log does not hold. Empty where it has not."""
-    own = [TopicPartition(PROCESSED, number), TopicPartition(DROPPED, number)]
-    shared = [TopicPartition(PROFILES, n) for n in range(log.partitions(PROFILES))]
-    for tp in (*own, *shared):
+    for tp in _outputs(number, log):
         folded, end = state.folded(tp), (await log.bounds(tp)).end
         if folded > end:
             return f"it had folded {tp.topic}[{tp.partition}] up to {folded}, the log ends at {end}"

@@ -1,8 +1,10 @@
 """The processor stage: owns partitions, reads what was accepted, commits what came of it. Exactly once.
 
-The worker joins the group, opens the partitions it is assigned (`processors.partition`) and feeds them. While one batch is
-being committed, which is waiting for a disk, the next one goes through the chain. When the log or the disk fails, or a
-newer owner has raised its fence, what is in memory is thrown away: everything that matters is in the log.
+The worker joins the group, opens the partitions it is assigned (`processors.partition`) and feeds them. Opening may mean to
+read days of the log again, so it happens beside: the others go on, the consumer keeps polling, and a partition that is
+taken away in the middle is let go at once. While one batch is being committed, which is waiting for a disk, the next one
+goes through the chain. When the log or the disk fails, or a newer owner has raised its fence, what is in memory is thrown
+away: everything that matters is in the log.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TypeVar
 from headwater import metrics
 from headwater.clock import Clock
 from headwater.errors import Fenced, LogUnavailable, OffsetOutOfRange, SchemaMismatch, StateError
-from headwater.log.protocol import Batch, Consumer, Log, TopicPartition
+from headwater.log.protocol import Batch, Consumer, Log, Position, TopicPartition
 from headwater.log.topics import ACCEPTED, PROCESSOR_GROUP
 from headwater.paths import DataDir
 from headwater.state import lmdb
@@ -28,9 +30,12 @@ POLL_BYTES = 4 << 20
 IDLE_S = 5.0  # how long to wait for events before looking at timers
 BUSY_S = 0.02  # the same while a commit is under way, whose failure must be noticed
 LAG_S = 5.0  # how often the lag is measured
+OPENING_S = 1.0  # how long to wait for partitions that are being opened, while there is nothing else to do
+OPENINGS = 2  # partitions opened at the same time
 BACKOFF_S = (0.1, 5.0)  # first and longest pause after a failure
 
 T = TypeVar("T")
+Opened = tuple[Partition, Position | None]
 _log = logging.getLogger("headwater.processors")
 
 
@@ -41,6 +46,8 @@ class Worker:
         self._use = resources
         self._stop = stop
         self._open: dict[TopicPartition, Partition] = {}
+        self._opening: dict[TopicPartition, asyncio.Task[Opened]] = {}
+        self._openings = asyncio.Semaphore(OPENINGS)
         self._fenced: set[TopicPartition] = set()
         self._turn = asyncio.Lock()  # a partition is not taken away in the middle of a batch
         self._lag_at = float("-inf")
@@ -54,6 +61,7 @@ class Worker:
         """Finish what is under way, write the state, let go."""
         async with self._turn:
             for tp in partitions:
+                await self._give_up(tp)
                 await self._close(tp)
 
     async def run(self, consumer: Consumer) -> None:
@@ -74,14 +82,15 @@ class Worker:
 
     async def _once(self, consumer: Consumer) -> None:
         async with self._turn:
-            for tp in sorted(consumer.assignment() - self._open.keys() - self._fenced):
-                await self._claim(consumer, tp)
+            self._begin(consumer)
+        await self._wait_for_openings()
+        async with self._turn:
+            await self._adopt(consumer)
             for partition in list(self._open.values()):
                 if partition.flush_due():
                     await self._guard(partition, partition.flush())
         await self._measure()
-        busy = any(partition.busy for partition in self._open.values())
-        fetched = await self._poll(consumer, BUSY_S if busy else IDLE_S)
+        fetched = await self._poll(consumer, self._patience())
         if not fetched:
             async with self._turn:
                 for partition in list(self._open.values()):
@@ -90,6 +99,44 @@ class Worker:
             async with self._turn:
                 if consumer.is_current(batch) and (owned := self._open.get(batch.tp)) is not None:
                     await self._guard(owned, owned.process(batch))
+
+    def _patience(self) -> float:
+        """How long a poll may wait: not long where something else is about to need us."""
+        busy = self._opening or any(partition.busy for partition in self._open.values())
+        return BUSY_S if busy else IDLE_S
+
+    def _begin(self, consumer: Consumer) -> None:
+        """Start opening what is assigned; nothing of it is fetched meanwhile."""
+        for tp in sorted(consumer.assignment() - self._open.keys() - self._opening.keys() - self._fenced):
+            self._opening[tp] = asyncio.create_task(self._opened(tp.partition), name=f"open {tp.partition}")
+        consumer.pause(self._opening.keys() & consumer.assignment())
+
+    async def _opened(self, number: int) -> Opened:
+        async with self._openings:
+            return await Partition.open(number, self._use)
+
+    async def _wait_for_openings(self) -> None:
+        """Where nothing else is to be done, until one of the openings has ended, but not so long that polling is missed."""
+        if self._opening and not self._open:
+            first = asyncio.wait(
+                self._opening.values(), timeout=OPENING_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            await _until(self._stop, first)
+
+    async def _adopt(self, consumer: Consumer) -> None:
+        """Go on with the partitions that have been opened. Raises what an opening raised, but Fenced."""
+        for tp in [tp for tp, opening in self._opening.items() if opening.done()]:
+            try:
+                self._open[tp], position = await self._opening.pop(tp)
+            except Fenced as fenced:
+                self._lost(tp, fenced)
+                continue
+            start = position.offset if position else (await self._use.log.bounds(tp)).begin
+            try:
+                consumer.seek(tp, start)
+                consumer.resume([tp])
+            except Fenced:  # taken away just now
+                await self._close(tp)
 
     async def _poll(self, consumer: Consumer, timeout: float) -> list[Batch]:
         try:
@@ -102,19 +149,6 @@ class Worker:
             metrics.LOST_RECORDS.labels(gap.topic, str(gap.partition)).inc(max(0, gap.begin - gap.offset))
             consumer.seek(TopicPartition(gap.topic, gap.partition), gap.begin)
             return []
-
-    async def _claim(self, consumer: Consumer, tp: TopicPartition) -> None:
-        try:
-            partition, position = await Partition.open(tp.partition, self._use)
-        except Fenced as fenced:
-            self._lost(tp, fenced)
-            return
-        self._open[tp] = partition
-        try:
-            start = position.offset if position else (await self._use.log.bounds(tp)).begin
-            consumer.seek(tp, start)
-        except Fenced:  # taken away while it was being opened
-            await self._close(tp)
 
     async def _guard(self, partition: Partition, step: Awaitable[None]) -> None:
         """Run a step of a partition; one that has another owner is thrown away and left alone until assigned again."""
@@ -134,14 +168,22 @@ class Worker:
             return
         self._lag_at = self._use.clock.monotonic()
         for lag in await self._use.log.lag(PROCESSOR_GROUP, [ACCEPTED]):
-            if lag.tp in self._open:
+            if lag.tp in self._open or lag.tp in self._opening:
                 metrics.PROCESSOR_LAG.labels(str(lag.tp.partition)).set(lag.events)
                 self._told.add(lag.tp)
-        for tp in (
-            self._told - self._open.keys()
-        ):  # another process tells it now; the sum over all must stay right
+        # another process tells it now; the sum over all must stay right
+        for tp in self._told - self._open.keys() - self._opening.keys():
             metrics.PROCESSOR_LAG.labels(str(tp.partition)).set(0)
             self._told.remove(tp)
+
+    async def _give_up(self, tp: TopicPartition) -> None:
+        """End an opening, however far it is; what it has folded so far is kept in the state."""
+        if (opening := self._opening.pop(tp, None)) is None:
+            return
+        opening.cancel()
+        await asyncio.wait([opening])
+        if not opening.cancelled() and opening.exception() is None:  # it had just ended
+            await opening.result()[0].abandon()
 
     async def _close(self, tp: TopicPartition) -> None:
         if (partition := self._open.pop(tp, None)) is None:
@@ -153,6 +195,8 @@ class Worker:
 
     async def _abandon_all(self) -> None:
         async with self._turn:
+            for tp in list(self._opening):
+                await self._give_up(tp)
             while self._open:
                 _, partition = self._open.popitem()
                 await partition.abandon()
@@ -160,6 +204,8 @@ class Worker:
     async def close(self) -> None:
         """Finish and let go of every partition."""
         async with self._turn:
+            for tp in list(self._opening):
+                await self._give_up(tp)
             for tp in list(self._open):
                 await self._close(tp)
 

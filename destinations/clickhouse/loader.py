@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -51,6 +52,7 @@ from headwater.workspace.model import Workspace, secret
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_LOOK_S = 0.01  # how often it is asked whether a definition has ended
 _RESTART_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 _VIEWS_S = 5.0  # until views that a server's absence held up are tried again
 
@@ -118,6 +120,8 @@ class Loader:
         self._preparer = Preparer(lot.events(columnar=config.columnar), lambda _: None, filtered=False)
         self._wake_views = asyncio.Event()
         self._ready = False
+        self.step = asyncio.Lock()  # held while rows and positions are not of one instant
+        self._defining = threading.Lock()  # the same for definitions of views and databases
         live.subscribe(self._reload)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -163,7 +167,24 @@ class Loader:
             finally:
                 await session.close()
 
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Between two inserts, with no definition under way; nothing moves while the block runs."""
+        async with self.step:
+            while not self._defining.acquire(blocking=False):  # noqa: ASYNC110 - a thread has it
+                await asyncio.sleep(_LOOK_S)
+            try:
+                yield
+            finally:
+                self._defining.release()
+
     async def _prepare_database(self) -> None:
+        async with self.step:
+            await self._make_tables()
+        self._reload(self._live.current)
+        self.pressure.hear(None)
+
+    async def _make_tables(self) -> None:
         if not self._ready:
             if self._replicas is not None:
                 await self.work(partial(check_cluster, self._engine, self._replicas))
@@ -173,8 +194,6 @@ class Loader:
             await self.work(partial(let_merge, self._engine, self._target, merges=self.config.merges))
             await self.work(partial(self.views.load, self._live.current.sources))
             self._ready = True
-        self._reload(self._live.current)
-        self.pressure.hear(None)
 
     def _reload(self, workspace: Workspace) -> None:
         """Take over a workspace: sources, connections and filter."""
@@ -186,12 +205,19 @@ class Loader:
             self.name, spec, workspace.sources_of(self.name), destination.filter
         )
         if self._ready:
-            self._insert_thread.submit(self.views.add_sources, tuple(workspace.sources))
+            self._insert_thread.submit(
+                self._define, partial(self.views.add_sources, tuple(workspace.sources))
+            )
             self._wake_views.set()
 
     async def work(self, call: Callable[[], T]) -> T:
         """Run a blocking call in the loader's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._insert_thread, call)
+
+    def _define(self, define: Callable[[], object]) -> None:
+        """Run a definition of views or databases (blocking)."""
+        with self._defining:
+            define()
 
     async def make_rows(self, portions: Sequence[Portion]) -> list[Prepared]:
         """Rows of portions, made in a thread of their own beside an insert."""
@@ -277,7 +303,7 @@ class Loader:
             self._wake_views.clear()
             while self.config.views and self._ready and self.views.dirty and not self._halt.is_set():
                 try:
-                    await loop.run_in_executor(self._view_thread, self.views.make_some)
+                    await loop.run_in_executor(self._view_thread, self._define, self.views.make_some)
                 except EngineError as error:
                     logger.warning("views wait: %s", str(error)[:500])
                     await asyncio.sleep(_VIEWS_S)

@@ -197,10 +197,11 @@ class Session:
     async def _insert(self, prepared: Sequence[Prepared], took: float) -> None:
         loader = self._loader
         started = loader.clock.monotonic()
-        await asyncio.gather(*(self._intend(one.portion) for one in prepared))
-        await loader.work(partial(loader.insert, prepared, repair=False))
-        for one in prepared:
-            await loader.finish(self._owners[one.portion.tp], self._books, one)
+        async with loader.step:
+            await asyncio.gather(*(self._intend(one.portion) for one in prepared))
+            await loader.work(partial(loader.insert, prepared, repair=False))
+            for one in prepared:
+                await loader.finish(self._owners[one.portion.tp], self._books, one)
         self._took = took + loader.clock.monotonic() - started
         self.flushed = True
 
@@ -263,6 +264,7 @@ class Session:
         )  # not beyond what is there: a replaced log may be shorter than the intent
         logger.info("destination %s: verifying %s[%d] from %d to %d", loader.name, *tp, begin, end)
         prepared = await loader.work(partial(loader.prepare, [portion]))
-        await loader.work(partial(loader.insert, prepared, repair=True))
-        await loader.finish(owner, self._books, prepared[0])
+        async with loader.step:
+            await loader.work(partial(loader.insert, prepared, repair=True))
+            await loader.finish(owner, self._books, prepared[0])
         return end

@@ -5,6 +5,7 @@ which destination is paused and why. Where no process runs, `settle_letters` ope
 
     {"do": "status"}                                             -> {"ok": true, "result": [...]}
     {"do": "retry" | "discard", "destination": ..., "ids": ...}  -> {"ok": true, "result": {"count": 0, "done": [], ...}}
+    {"do": "freeze"}                                             -> see `destinations.kit.pause`
     anything else                                                -> {"ok": false, "error": "..."}
 
 Settling millions of letters takes a while: lines `{"progress": [done, total]}` come before the answer.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import orjson
 
 from destinations.kit import dlq
 from destinations.kit.books import Books
+from destinations.kit.pause import Freezable, NoTables, freeze
 from destinations.kit.registry import TABLES
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError
@@ -38,6 +40,7 @@ LINE_BYTES = 1 << 20
 SUN_PATH = 100  # the kernel takes about 107 bytes; folders of real installations can be longer
 
 Status = Callable[[], list[dict[str, Any]]]
+Say = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class ControlUnavailable(HeadwaterError):
@@ -50,10 +53,15 @@ class Refused(HeadwaterError):
 
 @asynccontextmanager
 async def serve_control(
-    data: DataDir, log: Log, live: LiveWorkspace, clock: Clock, status: Status
+    data: DataDir,
+    log: Log,
+    live: LiveWorkspace,
+    clock: Clock,
+    status: Status,
+    tables: Freezable | None = None,
 ) -> AsyncIterator[None]:
     """Answer on the socket while the block runs."""
-    door = _Door(log, live, clock, status)
+    door = _Door(log, live, clock, status, tables or NoTables())
     listener = _bind(data.run)
     server = await asyncio.start_unix_server(door.answer, sock=listener, limit=LINE_BYTES)
     try:
@@ -65,35 +73,46 @@ async def serve_control(
 
 
 class _Door:
-    def __init__(self, log: Log, live: LiveWorkspace, clock: Clock, status: Status) -> None:
+    def __init__(
+        self, log: Log, live: LiveWorkspace, clock: Clock, status: Status, tables: Freezable
+    ) -> None:
         self._log, self._live, self._clock, self._status = log, live, clock, status
+        self._tables = tables
         self._open: set[asyncio.StreamWriter] = set()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One line in, one line out, after lines of progress where it takes long."""
+        """One line in, one line out, after lines of progress where it takes long; a backup stays connected."""
         self._open.add(writer)
 
-        async def tell(done: int, total: int) -> None:
-            writer.write(orjson.dumps({"progress": [done, total]}) + b"\n")
+        async def say(answer: dict[str, Any]) -> None:
+            writer.write(orjson.dumps(answer) + b"\n")
             await writer.drain()
 
         try:
-            line = await reader.readline()
-            writer.write(orjson.dumps(await self._do(line, tell)) + b"\n")
-            await writer.drain()
+            await self._do(await reader.readline(), reader, say)
         except (ConnectionError, ValueError):
             return  # the caller went away, or sent a line beyond the limit
         finally:
             self._open.discard(writer)
             writer.close()
 
-    async def _do(self, line: bytes, tell: dlq.Progress) -> dict[str, Any]:
+    async def _do(self, line: bytes, reader: asyncio.StreamReader, say: Say) -> None:
+        async def well(result: Any) -> None:
+            await say({"ok": True, "result": result})
+
+        async def tell(done: int, total: int) -> None:
+            await say({"progress": [done, total]})
+
         try:
-            return {"ok": True, "result": await self._result(orjson.loads(line), tell)}
+            asked = orjson.loads(line)
+            if asked.get("do") == "freeze":
+                await freeze(self._tables, reader, well)
+            else:
+                await well(await self._result(asked, tell))
         except HeadwaterError as error:
-            return {"ok": False, "error": str(error)}
+            await say({"ok": False, "error": str(error)})
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
-            return {"ok": False, "error": f"not understood: {type(error).__name__}: {error}"}
+            await say({"ok": False, "error": f"not understood: {type(error).__name__}: {error}"})
 
     async def _result(self, asked: dict[str, Any], tell: dlq.Progress) -> Any:
         if asked.get("do") == "status":
@@ -119,7 +138,7 @@ async def settle(
     """Retry or discard dead letters with a log that this process may write. Raises Refused, LogError."""
     destination = workspace.destinations.get(name)
     if action not in ("retry", "discard"):
-        raise Refused(f"unknown action {action!r}; known: status, retry, discard")
+        raise Refused(f"unknown action {action!r}; known: status, retry, discard, freeze")
     if destination is not None and destination.type in TABLES and action == "retry":
         raise Refused(
             f"destination {name!r} is a {destination.type} table: it takes no single events again; "
@@ -160,6 +179,31 @@ async def status(data: DataDir) -> list[dict[str, Any]]:
     return result
 
 
+@asynccontextmanager
+async def frozen(
+    data: DataDir, timeout_s: float = 120.0
+) -> AsyncIterator[tuple[Path | None, Callable[[], None]]]:
+    """Loaders that stand still until the callable is called, and the picture of the embedded ClickHouse for the block.
+
+    Raises ControlUnavailable where no process answers, Refused where it says no.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            with _reachable(data.run) as path:
+                reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES)
+            writer.write(orjson.dumps({"do": "freeze"}) + b"\n")
+            answer = await _answer(reader, timeout_s, dlq.quietly)
+    except (OSError, TimeoutError) as error:
+        raise ControlUnavailable(f"no destinations process answers in {data.root}: {error}") from error
+    try:
+        picture = _result_of(data, answer)["clickhouse"]
+        yield (None if picture is None else Path(picture)), lambda: writer.write(b"\n")
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
 async def call(
     data: DataDir, asked: dict[str, Any], timeout_s: float = 60.0, progress: dlq.Progress = dlq.quietly
 ) -> Any:
@@ -180,6 +224,10 @@ async def call(
                 await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         raise ControlUnavailable(f"no destinations process answers in {data.root}: {error}") from error
+    return _result_of(data, answer)
+
+
+def _result_of(data: DataDir, answer: dict[str, Any] | None) -> Any:
     if answer is None:
         raise ControlUnavailable(f"the destinations process of {data.root} went away while it was asked")
     if not answer["ok"]:

@@ -178,7 +178,7 @@ async def run(
     try:
         await tables.prepare()
         async with serve_control(
-            data, log, live, clock, lambda: [r.status() for r in fleet.running.values()]
+            data, log, live, clock, lambda: [r.status() for r in fleet.running.values()], tables
         ):
             await fleet.run(stop)
     finally:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from destinations.kit.pause import Frozen
 from headwater.clock import Clock
 from headwater.errors import AlreadyRunning, HeadwaterError
 from headwater.log.protocol import Log
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LISTEN_S = 5.0  # how often a port that was in use is tried again
+
+
+class NotFrozen(HeadwaterError):
+    """No picture of the tables can be taken now."""
 
 
 class Tables:
@@ -52,6 +59,8 @@ class Tables:
             LiveWorkspace
         ] = []  # one for each running loader, so that a stopped one hears nothing
         self._opening = asyncio.Lock()
+        self._loaders: list[Loader] = []
+        self._frozen = False
         live.subscribe(self._replace)
 
     def _replace(self, workspace: Workspace) -> None:
@@ -91,14 +100,46 @@ class Tables:
         )
         view = LiveWorkspace(self._live.current)
         self._views.append(view)
+        made = loader.build(name, config, view, self._log, self._data, self._clock, engine)
+        self._loaders.append(made)
         try:
-            made = loader.build(name, config, view, self._log, self._data, self._clock, engine)
             tell(made)
             await made.run(stop)
         finally:
+            self._loaders.remove(made)
             self._views.remove(view)
             if not embedded:
                 await asyncio.to_thread(engine.close)
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[Frozen]:
+        """Hold every loader still, with a picture of the embedded engine. Raises NotFrozen, EngineError."""
+        if self._frozen:
+            raise NotFrozen("a backup of this folder is being made already; wait for it, or end it")
+        self._frozen = True
+        try:
+            async with AsyncExitStack() as standing:
+                for loader in list(self._loaders):
+                    await standing.enter_async_context(loader.still())
+                picture = None if self._engine is None else await self._picture(self._engine)
+                yield Frozen(picture, standing.aclose)
+        finally:
+            self._frozen = False
+            if self._engine is not None:
+                await self._forget()
+
+    async def _picture(self, engine: Engine) -> Path:
+        from destinations.clickhouse.freeze import freeze
+
+        try:
+            return await asyncio.to_thread(freeze, engine, self._data.clickhouse, str(self._clock.now_ms()))
+        except OSError as error:
+            raise NotFrozen(f"{self._data.clickhouse}: no picture can be taken: {error}") from error
+
+    async def _forget(self) -> None:
+        from destinations.clickhouse.freeze import clear
+
+        await asyncio.to_thread(clear, self._data.clickhouse)
 
     async def _embedded(self) -> Engine:
         """The engine of this process, with its interface listening where a port was given."""

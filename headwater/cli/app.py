@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from headwater.cli.backup import backup, restore
 from headwater.cli.check import check
 from headwater.cli.clickhouse import app as clickhouse
 from headwater.cli.demo import demo
@@ -37,6 +38,8 @@ for command in (
     query,
     status,
     doctor,
+    backup,
+    restore,
     collector,
     processor,
     destination,

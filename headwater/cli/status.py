@@ -53,6 +53,7 @@ def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
     from headwater.run.disk import usage
     from headwater.run.funnel import funnel
     from headwater.run.holdups import holdups
+    from headwater.run.rebuilds import rebuilds
 
     outline = outline_of(data, workspace)
 
@@ -67,6 +68,7 @@ def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
         "running": files.read_up(data),
         "funnel": flow,
         "held_back": held_back,
+        "rebuilding": rebuilds(data),
         "disk": usage(data),
         "spool": look(data),
     }
@@ -98,6 +100,10 @@ def _page(facts: dict[str, Any]) -> Group:
         Text(f"{facts['dir']}: {head}"),
         _stages(funnel),
         _deliveries(funnel),
+        *(
+            Text(f"partition {number} waits: rebuilding its state, {ratio:.0%}")
+            for number, ratio in facts["rebuilding"].items()
+        ),
         *(Text(f"{name} is {why}") for name, why in facts["held_back"].items()),
         *_spool(facts["spool"]),
         Text(f"disk: {disk}"),

@@ -38,6 +38,7 @@ from headwater.log.protocol import (
 )
 from headwater.log.retention import DAY_S, Policy, Trimmed, floor_of, trim
 from headwater.log.signals import Signals
+from headwater.log.sqlite_copy import pinned
 from headwater.log.sqlite_file import sync
 from headwater.log.sqlite_reader import Reader
 from headwater.log.sqlite_sheet import Sheet
@@ -214,7 +215,7 @@ class SqliteLog:
     async def backup(self, folder: Path) -> list[Path]:
         """Copy every file, while all of them are in use, to a folder that holds none yet; the files made.
 
-        Files whose positions refer to another are copied before it, so that no position is ahead of its log.
+        All are pinned first, those whose positions refer to another before it, so that no position is ahead of its log.
         """
         return await asyncio.to_thread(_back_up, self._data.log, folder)
 
@@ -378,16 +379,9 @@ def _cost(entries: Sequence[Entry]) -> tuple[int, frozenset[str]]:
 
 def _back_up(source: Path, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    made: list[Path] = []
-    for name in ("destinations", "processor", "collector"):
-        if (target := folder / f"{name}.db").exists():
-            raise LogError(f"{target}: exists already; back up to an empty folder")
-        reader = Reader(source / f"{name}.db")
-        try:
-            if reader.backup(target):
-                made.append(target)
-        finally:
-            reader.close()
-    for path in (*made, folder):
-        sync(path)
+    with pinned(source) as files:
+        for one in files:
+            one.copy(folder / one.path.name)
+        made = [folder / one.path.name for one in files]
+    sync(folder)
     return made

@@ -131,18 +131,6 @@ class Reader:
             row = connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
-    def backup(self, target: Path) -> bool:
-        """Copy the file as it is now into a new one; False while there is none."""
-        with self._snapshot() as connection:
-            if connection is None:
-                return False
-        copy = sqlite3.connect(target)
-        try:
-            connection.backup(copy)
-        finally:
-            copy.close()
-        return True
-
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection | None]:
         """The connection inside a read transaction, so that several statements see one state; None without a file."""

@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 CHECKPOINT_BYTES = 4 << 20  # of packed rows between checkpoints
 WAL_PAGES = 32_768  # past 128 MB of log, wait for readers so that it can start over
+RESTART_S = 30.0  # a reader that stays is a backup: writers are not kept waiting for it again and again
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class Committer:
         self._connection = open_for_writing(path)
         self._heads: dict[TopicPartition, Head] = {}
         self._unsaved = 0
+        self._restart_at = float("-inf")
         self._thread = threading.Thread(target=self._work, name=f"log-{path.stem}", daemon=True)
         self._thread.start()
 
@@ -175,7 +177,9 @@ class Committer:
         self._unsaved = 0
         try:
             rows = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-            if rows and rows[0][1] > WAL_PAGES:
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            now = self._clock.monotonic()
+            if rows and rows[0][1] > WAL_PAGES and now >= self._restart_at:
+                busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                self._restart_at = now + RESTART_S if busy else now
         except sqlite3.Error as error:
             _log.warning("%s: checkpoint failed, it will be tried again: %s", self.path, error)

@@ -155,7 +155,7 @@ class Rig:
         for _ in range(200):
             await worker._once(consumer)
             behind = await self.log.lag(PROCESSOR_GROUP, [ACCEPTED])
-            if not any(lag.events for lag in behind):
+            if not worker._opening and not any(lag.events for lag in behind):
                 for partition in worker._open.values():
                     await partition.settle()
                 return

@@ -201,7 +201,10 @@ async def test_a_batch_of_an_earlier_assignment_is_not_processed() -> None:
         fetched = await poll(**limits)  # type: ignore[arg-type]
         if fetched:
             await (await rig.log.consumer(PROCESSOR_GROUP, [ACCEPTED])).close()
-            await one._claim(consumer, fetched[0].tp)
+            while not one._open:
+                one._begin(consumer)
+                await one._wait_for_openings()
+                await one._adopt(consumer)
         return fetched
 
     consumer.poll = rebalanced  # type: ignore[method-assign]
