@@ -118,9 +118,8 @@ class Worker:
     async def _wait_for_openings(self) -> None:
         """Where nothing else is to be done, until one of the openings has ended, but not so long that polling is missed."""
         if self._opening and not self._open:
-            first = asyncio.wait(
-                self._opening.values(), timeout=OPENING_S, return_when=asyncio.FIRST_COMPLETED
-            )
+            openings = list(self._opening.values())  # a revocation may empty the table meanwhile
+            first = asyncio.wait(openings, timeout=OPENING_S, return_when=asyncio.FIRST_COMPLETED)
             await _until(self._stop, first)
 
     async def _adopt(self, consumer: Consumer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 from msgspec import Raw
@@ -26,6 +27,7 @@ from headwater.log.topics import (
     event_key,
     partition_of,
 )
+from headwater.state.lmdb import discard, open_state
 from headwater.state.memory import MemoryState
 from headwater.state.protocol import StateStore
 from headwater.workspace.live import LiveWorkspace
@@ -111,17 +113,23 @@ class Rig:
     @property
     def resources(self) -> Resources:
         """What a worker of this rig shares."""
+        states = self.states
+
+        def keep(number: int, _log_id: str) -> StateStore:
+            return states.setdefault(number, MemoryState())
+
+        def forget(number: int, _why: str) -> None:
+            states.pop(number, None)
+
         return Resources(
-            self.live,
-            self.log,
-            self.clock,
-            failing,
-            self.open_state or (lambda number, _log_id: self.states.setdefault(number, MemoryState())),
-            self.discard_state or self._forget,
+            self.live, self.log, self.clock, failing, self.open_state or keep, self.discard_state or forget
         )
 
-    def _forget(self, number: int, _why: str) -> None:
-        self.states.pop(number, None)
+    def on_disk(self, folder: Path) -> Rig:
+        """This rig with LMDB states below a folder."""
+        self.open_state = lambda number, log_id: open_state(folder / str(number), log_id, sync=False)
+        self.discard_state = lambda number, why: discard(folder / str(number), why)
+        return self
 
     async def accept(self, events: Iterable[Accepted], lines: Iterable[bytes] = ()) -> None:
         """Append events, one record a partition, as the collector does; `lines` go to partition 0 as they are."""

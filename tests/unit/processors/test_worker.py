@@ -15,7 +15,7 @@ from headwater.errors import LogUnavailable, SchemaMismatch, StateError
 from headwater.log.protocol import Batch, Bounds, Position, TopicPartition
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP
 from headwater.paths import DataDir
-from headwater.state.lmdb import discard, open_state
+from headwater.state.lmdb import open_state
 from headwater.state.memory import MemorySeen
 from headwater.workspace.live import LiveWorkspace
 from processors import partition, worker
@@ -301,7 +301,7 @@ async def test_the_state_is_written_after_a_while_even_if_little_happens() -> No
 
 async def test_a_clock_that_leaps_years_ahead_for_a_moment_costs_no_memory(tmp_path: Path) -> None:
     """NTP gone wrong: the state is written many times meanwhile, and later copies of earlier events are dropped."""
-    rig = on_disk(Rig(), tmp_path)
+    rig = Rig().on_disk(tmp_path)
     one, consumer = await rig.start()
     await rig.accept([accepted(n, f"m{n}") for n in range(50)])
     await rig.drain(one, consumer)
@@ -322,13 +322,6 @@ async def test_a_clock_that_leaps_years_ahead_for_a_moment_costs_no_memory(tmp_p
     await rig.check()
 
 
-def on_disk(rig: Rig, folder: Path) -> Rig:
-    """The rig with LMDB states."""
-    rig.open_state = lambda number, log_id: open_state(folder / str(number), log_id, sync=False)
-    rig.discard_state = lambda number, why: discard(folder / str(number), why)
-    return rig
-
-
 def contents(folder: Path) -> list[object]:
     """What a state folder holds."""
     state = open_state(folder)
@@ -341,7 +334,7 @@ def contents(folder: Path) -> list[object]:
 
 async def test_a_deleted_state_folder_is_rebuilt_equal(tmp_path: Path) -> None:
     """Deleting the folder loses nothing: profiles and fingerprints come back from the log."""
-    rig = on_disk(Rig(), tmp_path)
+    rig = Rig().on_disk(tmp_path)
     events = [
         accepted(n, f"m{n % 60}", anonymous_id=f"v{n % 7}", user_id=f"u{n % 3}", kind="identify")
         for n in range(80)
@@ -361,10 +354,10 @@ async def test_the_state_folder_of_another_log_is_not_believed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither one with another id nor one that is ahead of the log; both are rebuilt, loudly."""
-    old = on_disk(Rig(), tmp_path)
+    old = Rig().on_disk(tmp_path)
     await old.accept([accepted(1, "a"), accepted(2, "b")])
     await old.finish()
-    fresh = on_disk(Rig(), tmp_path)
+    fresh = Rig().on_disk(tmp_path)
     await fresh.accept([accepted(3, "a")])
     with caplog.at_level(logging.WARNING, logger="headwater.state"):
         await fresh.finish()
@@ -375,7 +368,7 @@ async def test_the_state_folder_of_another_log_is_not_believed(
 
 async def test_a_state_ahead_of_the_log_is_rebuilt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A log restored from an older backup has the same id and ends before the state does."""
-    rig = on_disk(Rig(), tmp_path)
+    rig = Rig().on_disk(tmp_path)
     await rig.accept([accepted(1, "a")])
     await rig.finish()
     state = open_state(tmp_path / "0", sync=False)
@@ -480,7 +473,7 @@ async def test_a_log_that_fails_while_a_partition_is_opened_leaves_the_state_fol
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LMDB refuses a folder that is still open, so every way out of opening closes it."""
-    rig = on_disk(Rig(), tmp_path)
+    rig = Rig().on_disk(tmp_path)
     await rig.accept([accepted(1, "a")])
     one, consumer = await rig.start()
     bounds, failures = rig.log.bounds, iter(range(3))

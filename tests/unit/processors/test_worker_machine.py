@@ -1,4 +1,8 @@
-"""A state machine over the worker: fetch, process, commit, rebalance, fence, crash, in any order; the books must balance."""
+"""A state machine over the worker: fetch, process, commit, rebalance, fence, crash, in any order; the books must balance.
+
+Workers run on hosts with state folders of their own, which may be lost, or be of an earlier time when the host gets a
+partition again. Zombies are workers that the group has given up and that go on later with what they had in hand.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +11,39 @@ import asyncio
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from headwater.errors import HeadwaterError
-from headwater.log.protocol import Consumer, TopicPartition
+from headwater.log.groups import Member
+from headwater.log.protocol import Batch, Consumer, TopicPartition
 from headwater.log.topics import ACCEPTED, PROCESSOR_GROUP
+from headwater.state.memory import MemoryState
 from processors import partition, worker
 from processors.worker import Worker
 from tests.support.rig import POISON, Rig, accepted
 
 IDS = st.sampled_from("abcdefgh")
 PEOPLE = st.sampled_from(["v1", "v2", "v3"])
+HOSTS = 4  # two for workers, two for zombies
 
 
 class WorkerMachine(RuleBasedStateMachine):
-    """Up to two workers in one group on one log."""
-
-    workers = Bundle("workers")
+    """Up to two workers in one group on one log, and up to two zombies."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.serial = 0
         self.alive: list[tuple[Worker, Consumer]] = []
+        self.zombies: list[tuple[Worker, list[Batch]]] = []
+        self.disks: list[dict[int, MemoryState]] = [{} for _ in range(HOSTS)]
+        self.hosts: dict[Worker, int] = {}
 
     def do(self, work: object) -> object:
         """Run a coroutine to its end."""
         return self.loop.run_until_complete(work)  # type: ignore[arg-type]
 
-    @initialize(partitions=st.sampled_from([1, 2]))
+    @initialize(partitions=st.sampled_from([1, 2, 3]))
     def begin(self, partitions: int) -> None:
         """An empty log and one worker."""
 
@@ -43,7 +51,17 @@ class WorkerMachine(RuleBasedStateMachine):
             return Rig(partitions=partitions)
 
         self.rig: Rig = self.do(make())  # type: ignore[assignment]
-        self.alive.append(self.do(self.rig.start()))  # type: ignore[arg-type]
+        self.do(self.start(0))
+
+    async def start(self, draw: int) -> None:
+        """A worker on a host where none is, with whatever state that host has kept."""
+        busy = {self.hosts[one] for one, _ in (*self.alive, *self.zombies)}
+        free = [host for host in range(HOSTS) if host not in busy]
+        host = free[draw % len(free)]
+        self.rig.states = self.disks[host]
+        one, consumer = await self.rig.start()
+        self.hosts[one] = host
+        self.alive.append((one, consumer))
 
     @rule(
         batch=st.lists(
@@ -88,11 +106,69 @@ class WorkerMachine(RuleBasedStateMachine):
         """With or without having been written."""
         self.rig.log.faults.fail("transaction", written=written)
 
-    @rule()
-    def another_worker_joins(self) -> None:
-        """The group is dealt out anew."""
+    @rule(host=st.integers(0, HOSTS), steps=st.integers(0, 12), turning=st.booleans())
+    def another_worker_joins(self, host: int, steps: int, turning: bool) -> None:
+        """The group is dealt out anew, perhaps while the other worker is in the middle of a batch or of a rebuild."""
         if len(self.alive) < 2:
-            self.alive.append(self.do(self.rig.start()))  # type: ignore[arg-type]
+            self.do(self.join(host, steps if turning else None))
+
+    async def join(self, host: int, steps: int | None) -> None:
+        """Join `steps` turns of the loop after another worker has begun its turn; None: while it rests."""
+        turn = None
+        if steps is not None and self.alive:
+            turn = asyncio.ensure_future(self.turn(*self.alive[0]))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        await self.start(host)
+        if turn is not None:
+            await turn
+
+    @rule(which=st.integers(0, 1))
+    def a_worker_stops_without_a_word(self, which: int) -> None:
+        """SIGSTOP, or a cut cable: the group gives it up, it does not know, and it has read on."""
+        if which < len(self.alive) and len(self.zombies) < 2:
+            one, consumer = self.alive.pop(which)
+            self.do(self.stop(one, consumer))
+
+    async def stop(self, one: Worker, consumer: Consumer) -> None:
+        """Keep what it would work on next: the batches after its last commits."""
+        assert isinstance(consumer, Member)
+        batches = []
+        for tp in list(one._opening):
+            await one._give_up(tp)
+        try:
+            for tp, owned in list(one._open.items()):
+                await one._guard(owned, owned.settle())
+                if tp in one._open:
+                    position = await self.rig.log.committed(PROCESSOR_GROUP, tp)
+                    batches.append(await self.rig.log.read(tp, position.offset if position else 0))
+        except HeadwaterError:
+            await one._abandon_all()
+        await consumer.group.drop([consumer])
+        self.zombies.append((one, batches))
+
+    @rule()
+    def a_zombie_goes_on(self) -> None:
+        """It commits what it had in hand, unless somebody else owns the partition now; then it finds out and leaves."""
+        if self.zombies:
+            self.do(self.wake(*self.zombies.pop(0)))
+
+    async def wake(self, one: Worker, batches: list[Batch]) -> None:
+        """As the worker's loop would, with batches it believes to be current."""
+        try:
+            for batch in batches:
+                if batch.records and (owned := one._open.get(batch.tp)) is not None:
+                    await one._guard(owned, owned.process(batch))
+            for owned in list(one._open.values()):
+                await one._guard(owned, owned.settle())
+        except HeadwaterError:
+            await one._abandon_all()
+        await one.close()
+
+    @rule(host=st.integers(0, HOSTS - 1))
+    def a_state_folder_is_deleted(self, host: int) -> None:
+        """Whoever has it open keeps what is deleted until it closes; the next one begins with nothing."""
+        self.disks[host].clear()
 
     @rule(which=st.integers(0, 1))
     def a_worker_leaves(self, which: int) -> None:
@@ -110,11 +186,12 @@ class WorkerMachine(RuleBasedStateMachine):
         for one, _ in self.alive:
             self.do(one.assigned([tp]))
 
-    @rule(steps=st.integers(0, 12), keep=st.booleans(), which=st.integers(0, 1))
-    def everything_is_killed(self, steps: int, keep: bool, which: int) -> None:
-        """SIGKILL in the middle of a turn; a new process starts on the same disk."""
+    @rule(steps=st.integers(0, 12), keep=st.booleans(), which=st.integers(0, 1), host=st.integers(0, HOSTS))
+    def everything_is_killed(self, steps: int, keep: bool, which: int, host: int) -> None:
+        """SIGKILL in the middle of a turn; a new process starts, on the same disk or another."""
         self.do(self.kill(steps, keep, which))
-        self.alive = [self.do(self.rig.start())]  # type: ignore[list-item]
+        self.alive, self.zombies = [], []
+        self.do(self.start(host))
 
     async def kill(self, steps: int, keep: bool, which: int) -> None:
         """Hold writes, let a worker run into them, then crash."""
@@ -128,7 +205,7 @@ class WorkerMachine(RuleBasedStateMachine):
         if turn is not None:
             await asyncio.wait([turn])
             turn.result()
-        for one, _ in self.alive:
+        for one, _ in (*self.alive, *self.zombies):
             await one._abandon_all()
         self.rig.log = self.rig.log.reopen()
 
@@ -150,15 +227,20 @@ class WorkerMachine(RuleBasedStateMachine):
         self.loop.close()
 
     async def balance(self) -> None:
-        """Close what is alive, drain with a fresh worker, check."""
+        """Close what is alive, wake the zombies, drain with a fresh worker, check; then the state of every host."""
         for one, consumer in self.alive:
             await consumer.close()
             await one.close()
+        for zombie in self.zombies:
+            await self.wake(*zombie)
         self.rig.log.faults._planned.clear()
         await self.rig.finish()
-        await self.rig.finish()
         await self.rig.check()
-        await self.rig.check_state(set(self.rig.serials.values()))
+        for disk in self.disks:
+            self.rig.states = disk
+            await self.rig.finish()
+            await self.rig.finish()
+            await self.rig.check_state(set(self.rig.serials.values()))
 
 
 @pytest.fixture(autouse=True)
@@ -173,5 +255,5 @@ class TestWorker(WorkerMachine.TestCase):  # type: ignore[misc,valid-type]
     """Any order of events, turns, failures, fences and kills."""
 
     settings = settings(
-        max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
     )
