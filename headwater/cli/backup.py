@@ -37,7 +37,8 @@ def backup(
 
     data = DataDir(dir_)
     outline = outline_of(data, workspace)
-    log_of(data, outline)  # ends the command where there is no data at all
+    if outline.log.type == "sqlite":
+        log_of(data, outline)  # ends the command where there is no data at all
     order = Order(data, outline, workspace_file(data, workspace), folder, rate * MB)
     with _shown("backing up, MB") as (begin, report):
         made = asyncio.run(back_up(order, SystemClock(), begin, report))

@@ -38,10 +38,13 @@ ANSWER_S = 60.0  # a destinations process that starts again has this long
 SPARE_BYTES = 64 << 20  # left free on the target's disk
 _LOOK_S = 0.2
 _LOCK = ".lock"
+_SPOOL = "spool"  # of the collector, in the data folder
 _PASSING = frozenset(("shadow", "tmp", "data", "status"))  # of ClickHouse's folder: made anew by the engine
 
 STATE = "rebuilt from the log before the first event is processed"
 SECRETS = "${NAME} and file: values of the workspace stay where they are"
+TOPICS = "topics and positions are the Kafka cluster's: keep them by replication, or copy the cluster with MirrorMaker 2"
+BEHIND = "its positions are in Kafka, which this backup would be older than; use a ClickHouse server, and its BACKUP"
 SERVER = "tables of a ClickHouse server are backed up there: BACKUP DATABASE"
 
 Begin = Callable[[int], None]  # how many bytes there will be to copy
@@ -75,8 +78,9 @@ async def back_up(order: Order, clock: Clock, begin: Begin, report: Callable[[in
     target = order.folder.absolute()
     refuse_occupied(target, "back up to")
     draft, lock = _draft(target)
+    fill = _fill_of_cluster if order.outline.log.type == "kafka" else _fill
     try:
-        made = await _fill(order, draft, clock, begin, report)
+        made = await fill(order, draft, clock, begin, report)
         await asyncio.to_thread(_finish, draft, target, made)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
@@ -131,12 +135,7 @@ async def _fill(
         parts.append("clickhouse")
     elif "clickhouse" in order.outline.destinations.values():
         left_out["clickhouse"] = SERVER
-    if order.workspace.is_file():
-        copy(order.workspace, draft / WORKSPACE_FILE, rate)
-        found.append(described(draft, Path(WORKSPACE_FILE), Rate(0, lambda _: None)))
-        parts.append("workspace")
-    else:
-        left_out["workspace"] = f"{order.workspace} does not exist"
+    _add_workspace(order, draft, found, parts, left_out)
     return Manifest(
         headwater=__version__,
         created=created,
@@ -147,6 +146,52 @@ async def _fill(
         positions=positions,
         files=found,
     )
+
+
+async def _fill_of_cluster(
+    order: Order, draft: Path, clock: Clock, begin: Begin, report: Callable[[int], None]
+) -> Manifest:
+    """What one host of a cluster holds that is nowhere else: the spool of events that Kafka has not taken yet."""
+    created, found, parts = timestamps.iso(clock.now_ms()), list[File](), list[str]()
+    left_out = {"log": TOPICS, "state": STATE, "secrets": SECRETS}
+    if "clickhouse" in order.outline.destinations.values():
+        left_out["clickhouse"] = SERVER if not order.data.clickhouse.is_dir() else BEHIND
+    spool = order.data.root / _SPOOL
+    if spool.is_dir():
+        total = sum(path.stat().st_size for path in spool.rglob("*") if path.is_file())
+        _check_space(draft, total)
+        begin(total)
+        found += await asyncio.to_thread(_copy_spool, spool, draft, Rate(order.bytes_s, report))
+        parts.append("spool")
+    _add_workspace(order, draft, found, parts, left_out)
+    return Manifest(
+        headwater=__version__, created=created, log="kafka", parts=parts, left_out=left_out, files=found
+    )
+
+
+def _copy_spool(spool: Path, draft: Path, rate: Rate) -> list[File]:
+    """Copy the spool while it is written and drained: what Kafka takes meanwhile, dedupe finds when it comes again."""
+    made: list[File] = []
+    for path in files_below(spool):
+        target = Path(_SPOOL) / path
+        try:
+            checksum = copy(spool / path, draft / target, rate)
+        except FileNotFoundError:  # drained meanwhile
+            continue
+        made.append(File(target.as_posix(), (draft / target).stat().st_size, checksum))
+    return made
+
+
+def _add_workspace(
+    order: Order, draft: Path, found: list[File], parts: list[str], left_out: dict[str, str]
+) -> None:
+    if not order.workspace.is_file():
+        left_out["workspace"] = f"{order.workspace} does not exist"
+        return
+    unbounded = Rate(0, lambda _: None)
+    copy(order.workspace, draft / WORKSPACE_FILE, unbounded)
+    found.append(described(draft, Path(WORKSPACE_FILE), unbounded))
+    parts.append("workspace")
 
 
 async def _log_id(order: Order) -> str:

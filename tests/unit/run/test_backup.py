@@ -235,6 +235,22 @@ class _Tables:
         self.moving.set()
 
 
+def test_of_a_cluster_the_spool_and_the_workspace_are_kept_and_the_rest_is_named(tmp_path: Path) -> None:
+    """What Kafka and the ClickHouse server hold is theirs to keep, and the answer says so."""
+    data = DataDir(tmp_path / "data").make()
+    (data.root / "headwater.yaml").write_text(
+        WORKSPACE + "destinations:\n  ch: {type: clickhouse, url: 'http://ch:8123'}\n"
+        "log: {type: kafka, brokers: ['k1:9092']}\n"
+    )
+    (data.root / "spool").mkdir()
+    (data.root / "spool" / "1.log").write_bytes(b"waiting")
+    made = make(data, tmp_path / "backup")
+    assert (made.log, made.parts) == ("kafka", ["spool", "workspace"])
+    assert set(made.left_out) == {"log", "clickhouse", "state", "secrets"}
+    put_back(tmp_path / "backup", tmp_path / "restored")
+    assert (tmp_path / "restored" / "spool" / "1.log").read_bytes() == b"waiting"
+
+
 def test_copying_keeps_its_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses add up to size over rate, whatever the chunks."""
     slept: list[float] = []
