@@ -3,8 +3,8 @@
     python -m bench.rebuild [--keys 1000000] [--bytes 1000]
 
 Prints one JSON object. The events are processed ones of about `--bytes`, in records of 256, on the SQLite log with its
-compression; the state folder is empty, as on a host that gets a partition for the first time. `floor` reads the same records and
-does nothing with them. `again` opens the partition once more with the state that is there now.
+compression; the state folder is empty, as on a host that gets a partition for the first time. `floor` reads the same
+records and does nothing with them. `again` opens the partition once more with the state that is there now.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ async def measure(keys: int, size: int, folder: Path) -> dict[str, float]:
     def open_state(number: int, log_id: str) -> StateStore:
         return lmdb.open_state(data.state / str(number), log_id)
 
-    async with SqliteLog(data, clock, writers=("processor",)) as log:
+    async with SqliteLog(data, clock, writers=["processor"]) as log:
         await fill(log, keys, size)
-        use = Resources(LiveWorkspace(workspace()), log, clock, build, open_state, lambda number, why: None)
+        use = Resources(LiveWorkspace(workspace()), log, clock, build, open_state, lambda _number, _why: None)
         result: dict[str, float] = {"keys": keys, "event_bytes": size}
         for name, work in (("floor", floor(log)), ("rebuild", opened(use)), ("again", opened(use))):
             wall, cpu = time.perf_counter(), time.process_time()

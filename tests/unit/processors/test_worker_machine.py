@@ -11,7 +11,13 @@ import asyncio
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from headwater.errors import HeadwaterError
 from headwater.log.groups import Member
@@ -251,9 +257,11 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partition, "FLUSH_KEYS", 3)
 
 
-class TestWorker(WorkerMachine.TestCase):  # type: ignore[misc,valid-type]
-    """Any order of events, turns, failures, fences and kills."""
-
-    settings = settings(
-        max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+def test_any_order_of_events_failures_rebalances_and_kills_leaves_books_that_balance() -> None:
+    """Nothing is lost or there twice, the totals add up, and the state of every host is the fold of the outputs."""
+    run_state_machine_as_test(
+        WorkerMachine,
+        settings=settings(
+            max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
     )
