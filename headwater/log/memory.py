@@ -15,13 +15,14 @@ import asyncio
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Self, TypeVar
 
 from msgspec.structs import replace
 
 from headwater.clock import Clock, SystemClock
-from headwater.errors import LogUnavailable, OffsetOutOfRange
+from headwater.errors import Fenced, LogUnavailable, OffsetOutOfRange
 from headwater.log.groups import Group, Member
 from headwater.log.owner import Claim, GatheredTransaction
 from headwater.log.protocol import (
@@ -239,7 +240,8 @@ class MemoryLog:
         """
         if keep_unacknowledged:
             for apply in self._underway:
-                apply()
+                with suppress(Fenced):  # a fenced transaction is refused, not written
+                    apply()
         self._underway.clear()
         self._crashed = True
         self.faults.release()

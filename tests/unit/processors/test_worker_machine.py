@@ -234,6 +234,7 @@ class WorkerMachine(RuleBasedStateMachine):
 
     async def balance(self) -> None:
         """Close what is alive, wake the zombies, drain with a fresh worker, check; then the state of every host."""
+        self.rig.log.faults.release()  # a rule that failed half-way must not become a test that hangs
         for one, consumer in self.alive:
             await consumer.close()
             await one.close()
@@ -254,6 +255,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting, and a state that is written every few events."""
     monkeypatch.setattr(worker, "IDLE_S", 0.0)
     monkeypatch.setattr(worker, "BUSY_S", 0.0)
+    monkeypatch.setattr(worker, "OPENING_S", 0.01)
     monkeypatch.setattr(partition, "FLUSH_KEYS", 3)
 
 
@@ -262,6 +264,6 @@ def test_any_order_of_events_failures_rebalances_and_kills_leaves_books_that_bal
     run_state_machine_as_test(
         WorkerMachine,
         settings=settings(
-            max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
