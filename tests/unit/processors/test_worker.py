@@ -499,7 +499,9 @@ async def test_the_lag_of_a_partition_that_was_given_up_is_told_as_nothing() -> 
     rig = Rig()
     await rig.accept([accepted(1, "m1")])
     worker, consumer = await rig.start()
-    await worker._claim(consumer, TopicPartition(ACCEPTED, 0))
+    worker._begin(consumer)
+    await worker._wait_for_openings()
+    await worker._adopt(consumer)
     await worker._measure()
     gauge = metrics.PROCESSOR_LAG.labels("0")
     assert gauge._value.get() == 1
