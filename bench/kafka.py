@@ -35,7 +35,7 @@ from headwater.clock import SystemClock
 from headwater.dev.kafka.cluster import Cluster
 from headwater.log.open import open_log
 from headwater.log.protocol import Log, TopicPartition
-from headwater.log.topics import PROCESSED, TOTALS
+from headwater.log.topics import ACCEPTED, PROCESSED, PROFILES, TOTALS
 from headwater.paths import DataDir
 from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.model import Workspace
@@ -112,6 +112,7 @@ class Watched:
 
     def __init__(self, section: dict[str, Any], folder: Path) -> None:
         self._settings = Workspace.model_validate({**floor.WORKSPACE, "log": section}).log
+        self.prefix = str(section["topic_prefix"])
         self._data = DataDir(folder)
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.log: Log = self._runner.run(open_log(self._settings, self._data, None).__aenter__())
@@ -176,7 +177,20 @@ def processed(cluster: Cluster) -> dict[str, Any]:
     """HTTP to `events.processed`, exactly once, one processor."""
     with installation(cluster, system.WITHOUT_CLICKHOUSE) as (running, watched):
         system.flow(running, watched.processed, 4)
-        return _with_broker(cluster, lambda: system.flow(running, watched.processed, 15))
+        found = _with_broker(cluster, lambda: system.flow(running, watched.processed, 15))
+        found["disk_bytes_per_event"] = _disk(cluster, watched)
+        return found
+
+
+def _disk(cluster: Cluster, watched: Watched) -> dict[str, float]:
+    """Bytes an event takes in each topic of one broker, compressed as the producers sent it."""
+    events = watched.processed()
+    found: dict[str, float] = {}
+    for topic in (ACCEPTED, PROCESSED, PROFILES, TOTALS):
+        folders = cluster.folder.rglob(f"{watched.prefix}{topic}-*")
+        files = [file for folder in folders for file in folder.glob("*.log")]
+        found[topic] = round(sum(file.stat().st_blocks * 512 for file in files) / events, 1)
+    return found
 
 
 def rows(cluster: Cluster) -> dict[str, Any]:
