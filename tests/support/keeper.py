@@ -17,7 +17,8 @@ from headwater.run.files import replace
 
 def main(folder: Path) -> None:
     """Start the broker, say where it is (or why it is not), wait until nobody needs it, and remove everything."""
-    cluster = Cluster(folder / "broker")
+    # Nobody kills this one, and on a machine full of tests it may not be heard of for a while.
+    cluster = Cluster(folder / "broker", settings={"broker.session.timeout.ms": "30000"})
     try:
         cluster.start()
     except BaseException as error:
