@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ROUNDS ?= 10
+BROKERS ?= 1
 
-.PHONY: help demo demo-kafka test check fmt lint types imports unit crash bench docs clean
+.PHONY: help demo demo-kafka test check fmt lint types imports unit crash crash-kafka bench docs clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## install, start everything on this machine, send a demo stream, show the answers (DEMO_EXIT=1 ends by itself)
 	@$(BIN)/headwater demo $(if $(DEMO_EXIT),--exit,)
@@ -40,6 +41,9 @@ fmt: $(VENV)/.dev ## format the code and mend what the linter can mend
 
 crash: $(VENV)/.dev ## kill processes at random under load and balance the books (ROUNDS=10)
 	$(BIN)/python -m tests.crash.run --rounds $(ROUNDS)
+
+crash-kafka: $(VENV)/.dev ## the same to a cluster on Kafka: kills, freezes, network cuts, clock jumps (ROUNDS=10 BROKERS=1)
+	$(BIN)/python -m tests.crash.kafka --rounds $(ROUNDS) --brokers $(BROKERS)
 
 bench: $(VENV)/.dev ## measure everything against floor probes, print the table of docs/performance.md
 	$(BIN)/python -m bench

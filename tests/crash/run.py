@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from tests.crash.ledger import Client, Ledger
+from tests.crash.ledger import Ledger, finish, senders
 from tests.support.running import Running, eventually
 
 TARGETS = ("collector", "processor", "destination", "supervisor", "all", "all children")
@@ -37,22 +37,18 @@ def crash(folder: Path, *, rounds: int, seed: int, clients: int = 6, partitions:
     rng = random.Random(seed)
     running = Running(folder, WORKSPACE % partitions).start()
     ledger = Ledger()
-    senders = [Client(ledger, number, running.port, seed, pause=0.02) for number in range(clients)]
+    load = senders(ledger, clients, [running.port], seed, pause=0.02)
     killed: Counter[str] = Counter()
     started = time.monotonic()
     try:
-        for sender in senders:
+        for sender in load:
             sender.start()
         for _ in range(rounds):
             time.sleep(rng.uniform(0.05, 1.5))
             target = rng.choice(TARGETS)
             killed[target] += 1
             _kill(running, target)
-        for sender in senders:
-            sender.stopping.set()
-        for sender in senders:
-            sender.join(150)
-        problems = [sender.problem for sender in senders if sender.problem]
+        problems = finish(load)
         return {
             "rounds": rounds,
             "seed": seed,

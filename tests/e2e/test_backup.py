@@ -27,7 +27,7 @@ def test_backups_under_load_restore_to_books_that_balance(tmp_path: Path) -> Non
     """What was acknowledged before a backup began is in the restored base table once, and nothing is there twice."""
     running = Running(_made(tmp_path / "first"), WORKSPACE)
     ledger = Ledger()
-    senders = [Client(ledger, number, running.port, seed=5, pause=0.05) for number in range(3)]
+    senders = [Client(ledger, number, [running.port], seed=5, pause=0.05) for number in range(3)]
     kept: dict[Path, set[str]] = {}
     try:
         running.start()

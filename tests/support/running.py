@@ -53,6 +53,21 @@ def eventually(check: Callable[[], T], *, seconds: float = 20, what: str = "") -
     raise AssertionError(f"{what or 'condition'} not met within {seconds} s; last answer: {last!r}")
 
 
+def select(port: int, query: str, *, final: bool = True, **parameters: Any) -> list[dict[str, Any]]:
+    """Rows of a SELECT over ClickHouse's HTTP interface at a port of loopback. Raises OSError with its words."""
+    options = {"default_format": "JSON", **{f"param_{name}": value for name, value in parameters.items()}}
+    options["final"] = str(int(final))
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/?{urlencode(options)}", data=query.encode(), method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return list(json.loads(answer.read())["data"])
+    except urllib.error.HTTPError as error:
+        with error:
+            raise OSError(f"{error.code}: {error.read().decode()[:500]}") from None
+
+
 class Running:
     """One installation: start it, send to it, query it, kill parts of it."""
 
@@ -152,17 +167,7 @@ class Running:
 
     def sql(self, query: str, *, final: bool = True, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a SELECT over the read-only ClickHouse HTTP interface; without `final` copies of a row are rows."""
-        options = {"default_format": "JSON", **{f"param_{name}": value for name, value in parameters.items()}}
-        options["final"] = str(int(final))
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.sql_port}/?{urlencode(options)}", data=query.encode(), method="POST"
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return list(json.loads(answer.read())["data"])
-        except urllib.error.HTTPError as error:
-            with error:
-                raise OSError(f"{error.code}: {error.read().decode()[:500]}") from None
+        return select(self.sql_port, query, final=final, **parameters)
 
     def count(self, where: str, table: str = "headwater.events") -> int:
         """How many rows the base table holds, duplicates included."""
