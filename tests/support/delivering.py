@@ -16,7 +16,7 @@ from destinations.kit.letters import Letter, open_letters
 from destinations.kit.records import Delivery as DeliveryRecord
 from destinations.kit.records import Totals, decode_delivery
 from destinations.kit.registry import configure, select_for
-from headwater.clock import ManualClock
+from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Entry, Log, Record, TopicPartition
 from headwater.log.topics import DELIVERIES, DESTINATION_TOTALS, PROCESSED
@@ -70,6 +70,13 @@ def workspace(url: str, **options: Any) -> Workspace:
 async def letters_of(log: Log, name: str) -> list[Letter]:
     """The open dead letters of a destination."""
     return [letter async for letter in open_letters(log, name)]
+
+
+def delivery_of(wanted: Workspace, log: Log, clock: Clock | None = None) -> Delivery:
+    """The delivery of the workspace's webhook over any log."""
+    configured = configure(wanted.destinations[NAME])
+    select = select_for(wanted, NAME, configured)
+    return Delivery(NAME, configured, select, log, clock or SystemClock())
 
 
 class Rig:

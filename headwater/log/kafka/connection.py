@@ -12,6 +12,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import has_lz4, has_zstd
 
 from headwater.errors import ConfigError, Problem
+from headwater.log.kafka import sockets
 from headwater.log.kafka.oauth import Tokens
 from headwater.workspace.model import KafkaLogSettings, KafkaTls, SaslPassword, SaslToken, secret
 
@@ -23,6 +24,7 @@ BATCH_BYTES = 1 << 20  # records of one partition that go together, before compr
 
 _SIDE = logging.getLogger("aiokafka")
 _SIDE.setLevel(logging.CRITICAL)  # it tells of each retry; what does not heal by itself, the log raises
+sockets.mend()
 
 
 class Connection:
