@@ -209,6 +209,19 @@ class Worker:
                 await self._close(tp)
 
 
+async def _joined(log: Log, worker: Worker, stop: asyncio.Event) -> Consumer | None:
+    """A member of the group, as soon as the log answers; None where told to stop before."""
+    pause = BACKOFF_S[0]
+    while not stop.is_set():
+        try:
+            return await _until(stop, log.consumer(PROCESSOR_GROUP, [ACCEPTED], worker))
+        except LogUnavailable as error:
+            _log.error("processing begins when the log answers, next attempt in %.1f s: %s", pause, error)
+            await _until(stop, asyncio.sleep(pause))
+            pause = min(pause * 2, BACKOFF_S[1])
+    return None
+
+
 async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
     """The result of `work`, or None where `stop` is set first (then `work` is cancelled)."""
     task = asyncio.ensure_future(work)
@@ -239,8 +252,9 @@ async def serve(resources: Resources, stop: asyncio.Event) -> None:
     worker = Worker(resources, stop)
     consumer: Consumer | None = None
     try:
-        consumer = await resources.log.consumer(PROCESSOR_GROUP, [ACCEPTED], worker)
-        await worker.run(consumer)
+        consumer = await _joined(resources.log, worker, stop)
+        if consumer is not None:
+            await worker.run(consumer)
     finally:
         await worker.close()
         if consumer is not None:
