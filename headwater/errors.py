@@ -11,7 +11,7 @@
     │   ├── OffsetOutOfRange   retention has passed the position asked for: loud, counted, never skipped silently
     │   └── Corrupt            stored bytes are not what was written: restore the file, nothing is skipped
     └── StateError
-        └── SchemaMismatch     the state folder was written by another version
+        └── SchemaMismatch     a state folder, or a row in the log, was written by another version: nothing is misread
 
 What a destination answers (`Retry`, `Reject`, `Misconfigured`) is data, not an exception: see `headwater.plugin`.
 Every message names the thing, the value received, the values allowed and the next step.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from typing import Self
 
 _OF_PATHS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.ENAMETOOLONG}
 
@@ -102,4 +103,12 @@ class StateError(HeadwaterError):
 
 
 class SchemaMismatch(StateError):
-    """The state folder was written by another version of Headwater."""
+    """A state folder or a row in the log was written by another version of Headwater."""
+
+    @classmethod
+    def of(cls, what: str, error: Exception) -> Self:
+        """For a row that cannot be read whole: going on would write it again without what it says."""
+        return cls(
+            f"{what} cannot be read ({error}): a newer Headwater has written it, or another program. "
+            "Run the newest version of all hosts that work on this log here too"
+        )

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from headwater.errors import SchemaMismatch
+
 NULL = Raw(b"null")
 SEPARATOR = "\x1f"
 
@@ -31,7 +33,7 @@ class Cause(Struct, rename="camel", frozen=True, order=True):
     time: int
 
 
-class Link(Struct, rename="camel", omit_defaults=True, frozen=True):
+class Link(Struct, rename="camel", omit_defaults=True, frozen=True, forbid_unknown_fields=True):
     """That an anonymousId belongs to a user: first and newest evidence, and whether it was undone.
 
     `explicit` links come from identify and alias; the others from events that merely carried both ids.
@@ -56,7 +58,9 @@ class Sent(Struct, frozen=True, omit_defaults=True, order=True):
     fingerprint: int
 
 
-class User(Struct, tag_field="kind", tag="user", rename="camel", omit_defaults=True):
+class User(
+    Struct, tag_field="kind", tag="user", rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
     """A known user. `aliases` are other known users that an alias call named: recorded, never merged."""
 
     id: str
@@ -66,7 +70,9 @@ class User(Struct, tag_field="kind", tag="user", rename="camel", omit_defaults=T
     aliases: dict[str, Cause] = {}
 
 
-class Account(Struct, tag_field="kind", tag="account", rename="camel", omit_defaults=True):
+class Account(
+    Struct, tag_field="kind", tag="account", rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
     """An account (company, team, workspace).
 
     `facts` are registers learned from the B2B SaaS events: `name` (fallback), `created` and `deleted` (ISO-8601 or
@@ -80,7 +86,9 @@ class Account(Struct, tag_field="kind", tag="account", rename="camel", omit_defa
     last_seen: int = 0
 
 
-class Membership(Struct, tag_field="kind", tag="membership", rename="camel", omit_defaults=True):
+class Membership(
+    Struct, tag_field="kind", tag="membership", rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
     """That a user belongs, or belonged, to an account."""
 
     group_id: str
@@ -97,7 +105,9 @@ class Membership(Struct, tag_field="kind", tag="membership", rename="camel", omi
         return self.confirmed_at >= 0 and self.confirmed_at >= self.removed_at
 
 
-class Identity(Struct, tag_field="kind", tag="identity", rename="camel", omit_defaults=True):
+class Identity(
+    Struct, tag_field="kind", tag="identity", rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
     """An anonymousId and whom it belongs to.
 
     `user_id`, `time` and `cause` repeat the winning link for readers of the topic; `conflict` says that more than one
@@ -126,8 +136,11 @@ def encode(row: Row) -> bytes:
 
 
 def decode(value: bytes) -> Row:
-    """A row from its JSON. Raises msgspec.DecodeError."""
-    return _decoder.decode(value)
+    """A row from its JSON. Raises SchemaMismatch for a row that another version wrote: merging would lose what it adds."""
+    try:
+        return _decoder.decode(value)
+    except msgspec.DecodeError as error:
+        raise SchemaMismatch.of("a row of the topic profiles", error) from error
 
 
 def user_key(user_id: str) -> str:

@@ -7,13 +7,14 @@ let through by dedupe is there again: every processed event, and every dropped o
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from msgspec import Raw, Struct
 
 from headwater import event
 from headwater.log.protocol import Log, Record, TopicPartition
+from headwater.log.topics import DROPPED, PROCESSED
 from processors import dedupe
 
 _log = logging.getLogger("headwater.processors")
@@ -40,16 +41,33 @@ _dropped = msgspec.json.Decoder(_DroppedKept)
 
 def processed(record: Record, memory: dedupe.Memory) -> None:
     """Remember the events of a record of `events.processed`."""
-    for line in event.lines(record.value):
-        _remember(_kept.decode(line), memory)
+    _each(PROCESSED, record, lambda line: _remember(_kept.decode(line), memory))
 
 
 def dropped(record: Record, memory: dedupe.Memory) -> None:
     """Remember the events of a record of `events.dropped` that dedupe had let through."""
-    for line in event.lines(record.value):
+
+    def take(line: bytes) -> None:
         what = _dropped.decode(line)
         if what.processor not in _BEFORE_DEDUPE:
             _remember(_kept.decode(what.event), memory)
+
+    _each(DROPPED, record, take)
+
+
+def _each(topic: str, record: Record, take: Callable[[bytes], None]) -> None:
+    """Every line; one that is no event, which only another program can have written, is told and passed."""
+    strange = 0
+    for line in event.lines(record.value):
+        try:
+            take(line)
+        except (msgspec.DecodeError, ValueError):
+            strange += 1
+    if strange:
+        _log.error(
+            "%s: the record at offset %d holds lines that are no events (%d): another program wrote them; they are passed",
+            topic, record.offset, strange,
+        )  # fmt: skip
 
 
 def _remember(kept: _Kept, memory: dedupe.Memory) -> None:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct, field
 
 from headwater import metrics
+from headwater.errors import SchemaMismatch
 from headwater.log.protocol import Record
 
 Pair = tuple[str, str]
@@ -33,8 +34,8 @@ class Counts(Struct):
     bots: Counter[Triple] = field(default_factory=Counter)
 
 
-class Totals(Struct, kw_only=True):
-    """The running counts of a partition."""
+class Totals(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The running counts of a partition; a field we do not know means that a newer version counts here."""
 
     partition: int
     log: str
@@ -73,8 +74,11 @@ def fresh(partition: int) -> Totals:
 
 
 def decode(value: bytes) -> Totals:
-    """The inverse of `Totals.record`. Raises msgspec.DecodeError."""
-    return _decoder.decode(value)
+    """The inverse of `Totals.record`. Raises SchemaMismatch for what another version wrote."""
+    try:
+        return _decoder.decode(value)
+    except msgspec.DecodeError as error:
+        raise SchemaMismatch.of("a row of the topic totals", error) from error
 
 
 _decoder = msgspec.json.Decoder(Totals)

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
+from headwater.errors import SchemaMismatch
+
 CAMEL: Any = "camel"
 RESOLVED = b'{"kind":"resolved"'  # how the record of a decision begins
 
@@ -78,7 +80,7 @@ class Delivery(Struct, rename=CAMEL, omit_defaults=True, kw_only=True):
     requests: int = 0
 
 
-class Totals(Struct, kw_only=True):
+class Totals(Struct, kw_only=True, forbid_unknown_fields=True):
     """Exact counts of events since the beginning; `read` is always the sum of all the others."""
 
     destination: str
@@ -115,9 +117,17 @@ class Totals(Struct, kw_only=True):
 encode = msgspec.json.Encoder().encode
 decode_retrying = msgspec.json.Decoder(Retrying).decode
 decode_delivery = msgspec.json.Decoder(Delivery).decode
-decode_totals = msgspec.json.Decoder(Totals).decode
+_totals = msgspec.json.Decoder(Totals)
 _dead = msgspec.json.Decoder(Dead)
 _resolved = msgspec.json.Decoder(Resolved)
+
+
+def decode_totals(value: bytes) -> Totals:
+    """The counts of a destination. Raises SchemaMismatch for what another version wrote."""
+    try:
+        return _totals.decode(value)
+    except msgspec.DecodeError as error:
+        raise SchemaMismatch.of("a row of the topic totals.destinations", error) from error
 
 
 def decode_dead(value: bytes) -> Dead | Resolved:
