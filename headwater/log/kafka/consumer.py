@@ -246,7 +246,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         if not idle:
             return
         if -1 not in self._fetches and any(place.offset is None for place in idle.values()):
-            self._begin(-1, self._look_up([tp for tp, place in idle.items() if place.offset is None]))
+            unknown = {tp: place.epoch for tp, place in idle.items() if place.offset is None}
+            self._begin(-1, self._look_up(unknown))
         cluster = self._client.cluster  # type: ignore[union-attr]
         by_node: dict[int, dict[TopicPartition, int]] = {}
         for tp, place in idle.items():
@@ -257,7 +258,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
                 by_node.setdefault(-2 if leader in (None, -1) else leader, {})[tp] = place.offset
         for node, wanted in by_node.items():
             if node not in self._fetches:
-                self._begin(node, self._refresh() if node == -2 else self._fetch(node, wanted))
+                epochs = {tp: idle[tp].epoch for tp in wanted}
+                self._begin(node, self._refresh() if node == -2 else self._fetch(node, wanted, epochs))
 
     def _begin(self, node: int, work: Any) -> None:
         task = asyncio.create_task(self._guard(work), name=f"kafka-fetch-{self.group}-{node}")
@@ -279,8 +281,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _refresh(self) -> None:
         await self._client.force_metadata_update()  # type: ignore[union-attr]
 
-    async def _look_up(self, tps: list[TopicPartition]) -> None:
-        epochs = {tp: self._places[tp].epoch for tp in tps}
+    async def _look_up(self, epochs: dict[TopicPartition, int]) -> None:
+        tps = list(epochs)
         stored = await self._cluster.positions(self.group, tps)
         begins = await self._cluster.bounds([tp for tp in tps if tp not in stored])
         for tp in tps:
@@ -288,8 +290,10 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
             if place is not None and place.epoch == epochs[tp] and place.offset is None:
                 place.offset = stored[tp].offset if tp in stored else begins[tp].begin
 
-    async def _fetch(self, node: int, wanted: dict[TopicPartition, int]) -> None:
-        epochs = {tp: self._places[tp].epoch for tp in wanted}
+    async def _fetch(
+        self, node: int, wanted: dict[TopicPartition, int], epochs: dict[TopicPartition, int]
+    ) -> None:
+        """Ask a broker; the epochs are those of the moment that `wanted` was read, before this task has begun."""
         answer = await self._cluster.fetch(self._client, node, wanted, FETCH_BYTES, WAIT_MS)
         for tp, found in answer.items():
             failure = await self._out_of_range(tp, wanted[tp]) if found is None else None
