@@ -94,6 +94,30 @@ REBUILD_RATIO = gauge(
     "partition",
 )
 
+# the log on Kafka
+KAFKA_WAITING = gauge(
+    "headwater_kafka_waiting_bytes", "Bytes of records that wait for the brokers, by process.", "process"
+)
+KAFKA_STUCK = gauge(
+    "headwater_kafka_stuck_partitions",
+    "Partitions that have taken nothing for five seconds, by process.",
+    "process",
+)
+KAFKA_REBALANCES = counter(
+    "headwater_kafka_rebalances_total", "Shares of partitions dealt out to a consumer, by group.", "group"
+)
+KAFKA_TRANSACTIONS = counter(
+    "headwater_kafka_transactions_total",
+    "Transactions, by group and outcome: committed, or failed (its events are processed again).",
+    "group",
+    "outcome",
+)
+KAFKA_FENCES = counter(
+    "headwater_kafka_fences_total",
+    "Transactions refused because a newer owner has the partition, by group.",
+    "group",
+)
+
 # destinations
 DELIVERED_EVENTS = counter("headwater_delivered_events_total", "Events delivered.", "destination")
 FILTERED_EVENTS = counter(

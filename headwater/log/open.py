@@ -42,7 +42,7 @@ def open_log(
     if isinstance(settings, KafkaLogSettings):
         from headwater.log.kafka import KafkaLog  # aiokafka is slow to import, and one machine needs none
 
-        log = KafkaLog(settings, clock, policy=None if writer is None else policy)
+        log = KafkaLog(settings, clock, policy=None if writer is None else policy, process=writer or "")
         if writer != "collector":
             return log
         return spooled(log, settings.spool_bytes, settings.partitions, data, clock or SystemClock())

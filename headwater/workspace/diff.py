@@ -16,6 +16,9 @@ _RESTART = "stop Headwater, then start it again with the new setting"
 _ADVICE = {
     "partitions": "events already lie in their partitions; start with a new --dir to use another number"
 }
+_KAFKA_ADVICE = {
+    "partitions": "events already lie in their partitions; a new log.topic_prefix begins with another number"
+}
 
 
 def diff(old: Workspace, new: Workspace) -> list[str]:
@@ -26,11 +29,12 @@ def diff(old: Workspace, new: Workspace) -> list[str]:
 def fixed(old: Workspace, new: Workspace, file: str = "") -> list[Problem]:
     """Changes that a running process must refuse, with what to do instead."""
     before, after = _log(old), _log(new)
+    advice = _KAFKA_ADVICE if after["type"] == "kafka" else _ADVICE
     problems = []
     for key in dict.fromkeys((*before, *after)):
         if before.get(key) != after.get(key):
             shown = "" if key in _SECTIONS else f" from {before.get(key)} to {after.get(key)}"
-            message = f"log.{key} cannot change{shown} while Headwater runs: {_ADVICE.get(key, _RESTART)}"
+            message = f"log.{key} cannot change{shown} while Headwater runs: {advice.get(key, _RESTART)}"
             problems.append(Problem(message, file))
     return problems
 

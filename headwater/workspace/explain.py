@@ -53,10 +53,16 @@ def explain(tree: Tree, model: type[BaseModel], errors: Sequence[ErrorDetails]) 
 def untagged(tree: Tree, model: type[BaseModel], loc: Where) -> Where:
     """Pydantic's location without the names of the union's branches that it puts in between."""
     where: Where = ()
+    branched: Where | None = (
+        None  # where a branch was named already: what follows is a key, be it there or missing
+    )
     for step in loc:
         inside = (*where, step)
-        if inside in tree.keys or inside in tree.values or len(_kinds_at(tree, model, where)) < 2:
+        there = inside in tree.keys or inside in tree.values
+        if there or where == branched or len(_kinds_at(tree, model, where)) < 2:
             where = inside
+        else:
+            branched = where
     return where
 
 

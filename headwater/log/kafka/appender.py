@@ -3,15 +3,15 @@
 While one batch of a partition is on its way, what comes meanwhile gathers into the next one: many callers share one
 answer of the brokers. The producer is idempotent and waits for all replicas in sync. Where a partition takes nothing for
 `ACK_S`, its callers are told so and the next ones are refused at once, until the batch under way got through or failed.
+What nobody waits for any more is not begun: its caller keeps it elsewhere, or told its client to send it again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from headwater.log.kafka.connection import BATCH_BYTES, Connection
 from headwater.log.kafka.failures import TROUBLE, described, reaching
 from headwater.log.kafka.wire import headers
 from headwater.log.protocol import Record, TopicPartition
+from headwater.metrics import KAFKA_STUCK, KAFKA_WAITING
 
 ACK_S = 5.0
 CONNECT_S = 5.0
@@ -48,6 +49,8 @@ class _Lane:
 
     tp: TopicPartition
     waiting: deque[tuple[Record, _Job]] = field(default_factory=deque)
+    sent: list[_Job] = field(default_factory=list)  # whose the records of the batch under way are, one by one
+    sent_bytes: int = 0
     task: asyncio.Task[None] | None = None
     stuck: bool = False
 
@@ -56,10 +59,18 @@ class Appender:
     """The producer of one process."""
 
     def __init__(
-        self, connection: Connection, clock: Clock, announce: Callable[[list[str]], None], queue_bytes: int
+        self,
+        connection: Connection,
+        clock: Clock,
+        announce: Callable[[list[str]], None],
+        gone: Callable[[str], None],
+        queue_bytes: int,
+        process: str,
     ) -> None:
-        self._connection, self._clock, self._announce = connection, clock, announce
+        """`announce` hears of topics that were written to, `gone` of one that the brokers know no longer."""
+        self._connection, self._clock, self._announce, self._gone = connection, clock, announce, gone
         self._queue_bytes, self._queued = queue_bytes, 0
+        self._queued_gauge, self._stuck_gauge = KAFKA_WAITING.labels(process), KAFKA_STUCK.labels(process)
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._producer: AIOKafkaProducer | None = None
         self._turn = asyncio.Lock()
@@ -92,7 +103,7 @@ class Appender:
         lane = self._lanes.setdefault(tp, _Lane(tp))
         job = _Job(asyncio.get_running_loop().create_future(), len(records))
         for record in records:
-            self._queued += _cost(record)
+            self._count(_cost(record))
             lane.waiting.append((record, job))
         if lane.task is None or lane.task.done():
             lane.task = asyncio.create_task(self._pump(lane), name=f"kafka-append-{tp.topic}-{tp.partition}")
@@ -100,68 +111,100 @@ class Appender:
 
     async def _pump(self, lane: _Lane) -> None:
         while lane.waiting:
+            producer = None
             try:
                 producer = await self._connected()
-                builder, sent = self._fill(producer, lane)
-                await self._send(producer, lane, builder, sent)
+                if (builder := self._fill(producer, lane)) is not None:
+                    await self._send(producer, lane, builder)
             except LogUnavailable as error:
                 self._refuse(lane, error)
+            except asyncio.CancelledError:  # closing: whoever waits is not left waiting
+                self._refuse(lane, LogUnavailable("this log was closed before Kafka took these records"))
+                raise
+            except Exception as error:  # noqa: BLE001 - the supervisor of a partition: nobody may wait for ever
+                _log.exception("appending to %s[%d] failed in a way it does not declare", *lane.tp)
+                self._refuse(lane, LogUnavailable(f"appending to Kafka failed: {type(error).__name__}"))
+                if producer is not None:
+                    await self._replace(producer)
+            finally:
+                self._done_with(lane)
 
-    def _fill(self, producer: AIOKafkaProducer, lane: _Lane) -> tuple[Any, list[_Job]]:
-        """As many waiting records as one batch holds, and whose they are, record by record."""
+    def _fill(self, producer: AIOKafkaProducer, lane: _Lane) -> Any:
+        """As many waiting records as one batch holds; None where nobody waits for any of them."""
         builder = producer.create_batch()
         now = self._clock.now_ms()
-        sent: list[_Job] = []
-        left = BATCH_BYTES
         while lane.waiting:
             record, job = lane.waiting[0]
-            if sent and left < _cost(record):
-                break
-            added = builder.append(
-                timestamp=record.timestamp or now, key=record.key, value=record.value, headers=headers(record)
-            )
-            if added is None:
-                break
-            left -= _cost(record)
+            cost = _cost(record)
+            if not job.future.done():
+                if lane.sent and lane.sent_bytes + cost > BATCH_BYTES:
+                    break
+                added = builder.append(
+                    timestamp=record.timestamp or now,
+                    key=record.key,
+                    value=record.value,
+                    headers=headers(record),
+                )
+                if added is None:
+                    break
+                lane.sent.append(job)
+                lane.sent_bytes += cost
+            else:
+                self._count(-cost)
             lane.waiting.popleft()
-            self._queued -= _cost(record)
-            sent.append(job)
-        return builder, sent
+        return builder if lane.sent else None
 
-    async def _send(self, producer: AIOKafkaProducer, lane: _Lane, builder: Any, sent: list[_Job]) -> None:
+    async def _send(self, producer: AIOKafkaProducer, lane: _Lane, builder: Any) -> None:
         topic = self._connection.settings.topic_prefix + lane.tp.topic
-        with _failing(sent, f"cannot append to {lane.tp.topic}[{lane.tp.partition}]"):
-            async with asyncio.timeout(ACK_S):
-                written = await producer.send_batch(builder, topic, partition=lane.tp.partition)
-            try:
+        try:
+            with reaching(f"cannot append to {lane.tp.topic}[{lane.tp.partition}]"):
+                async with asyncio.timeout(ACK_S):
+                    written = await producer.send_batch(builder, topic, partition=lane.tp.partition)
                 if not await _settled(written, ACK_S):
-                    self._get_stuck(lane, sent)
+                    self._get_stuck(lane)
                     await _settled(written, None)
                 await written
-            except TROUBLE:
-                await self._replace(producer)
-                raise
-            finally:
-                lane.stuck = False
-        for job in sent:
+        except LogUnavailable as error:
+            self._refuse(lane, error)  # at once: letting go of the producer may take a while
+            if topic not in producer.client.cluster.topics():
+                self._gone(lane.tp.topic)
+            await self._replace(producer)
+            return
+        for job in lane.sent:
             job.left -= 1
             if not job.left and not job.future.done():
                 job.future.set_result(None)
         self._announce([lane.tp.topic])
 
-    def _get_stuck(self, lane: _Lane, sent: list[_Job]) -> None:
+    def _get_stuck(self, lane: _Lane) -> None:
         """Nothing got through for a while: nobody waits for it any longer, nobody queues up behind it."""
-        lane.stuck = True
+        self._set_stuck(lane, stuck=True)
         refusal = _stuck(lane.tp)
         _log.warning("%s", refusal)
-        _fail(sent, refusal)
         self._refuse(lane, refusal)
 
     def _refuse(self, lane: _Lane, error: LogUnavailable) -> None:
+        """Tell everyone who waits for this partition, the batch under way included."""
+        _fail(lane.sent, error)
         while lane.waiting:
             record, job = lane.waiting.popleft()
-            self._queued -= _cost(record)
+            self._count(-_cost(record))
             _fail([job], error)
+
+    def _done_with(self, lane: _Lane) -> None:
+        """The batch under way is none any more."""
+        self._count(-lane.sent_bytes)
+        lane.sent, lane.sent_bytes = [], 0
+        if lane.stuck:
+            self._set_stuck(lane, stuck=False)
+
+    def _set_stuck(self, lane: _Lane, *, stuck: bool) -> None:
+        lane.stuck = stuck
+        self._stuck_gauge.set(sum(one.stuck for one in self._lanes.values()))
+
+    def _count(self, change: int) -> None:
+        self._queued += change
+        self._queued_gauge.set(self._queued)
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._turn:
@@ -184,10 +227,9 @@ class Appender:
 
     async def _replace(self, producer: AIOKafkaProducer) -> None:
         """A producer that lost a batch has a gap in its sequence and can write no more."""
-        async with self._turn:
-            if self._producer is producer:
-                self._producer = None
-                await abandon(producer)
+        if self._producer is producer:
+            self._producer = None
+            await abandon(producer)
 
     async def close(self) -> None:
         """Write what is queued, for a while; then let go."""
@@ -227,20 +269,6 @@ async def abandon(producer: AIOKafkaProducer) -> None:
     for result in closing.result() if closing.done() else ():
         if isinstance(result, BaseException) and not isinstance(result, TROUBLE):
             _log.debug("closing a producer: %s", described(result))
-
-
-@contextlib.contextmanager
-def _failing(sent: list[_Job], what: str) -> Iterator[None]:
-    """Tell the callers of a batch what became of it, and raise it as LogUnavailable."""
-    try:
-        with reaching(what):
-            yield
-    except LogUnavailable as refusal:
-        _fail(sent, refusal)
-        raise
-    except asyncio.CancelledError:  # closing: whoever waits is not left waiting
-        _fail(sent, LogUnavailable("this log was closed before Kafka took these records"))
-        raise
 
 
 async def _settled(written: asyncio.Future[Any], seconds: float | None) -> bool:

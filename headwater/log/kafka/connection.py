@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import ssl
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka import client as aiokafka_client
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import has_lz4, has_zstd
+from aiokafka.protocol.metadata import MetadataRequest
 
 from headwater.errors import ConfigError, Problem
 from headwater.log.kafka import sockets
+from headwater.log.kafka.failures import hear
 from headwater.log.kafka.oauth import Tokens
 from headwater.workspace.model import KafkaLogSettings, KafkaTls, SaslPassword, SaslToken, secret
 
@@ -25,6 +29,11 @@ BATCH_BYTES = 1 << 20  # records of one partition that go together, before compr
 _SIDE = logging.getLogger("aiokafka")
 _SIDE.setLevel(logging.CRITICAL)  # it tells of each retry; what does not heal by itself, the log raises
 sockets.mend()
+hear("aiokafka.client")
+
+# A client that asks about a topic makes it, where the brokers allow that (`auto.create.topics.enable`, their default): with
+# one partition, which no other process would then accept. aiokafka has no setting for it.
+aiokafka_client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 
 
 class Connection:

@@ -29,11 +29,13 @@ from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.failures import TROUBLE, described, reaching
 from headwater.log.kafka.wire import Fetched
 from headwater.log.protocol import Batch, Listener, Position, TopicPartition
+from headwater.metrics import KAFKA_REBALANCES
 
 SESSION_MS = 6_000  # a member that is silent for so long has lost its partitions
 HEARTBEAT_MS = 500  # how soon members hear of a rebalance
 REBALANCE_MS = 30_000  # how long a member may take to let go
 FETCH_BYTES = 4 << 20  # of one answer, compressed
+HELD_BYTES = 16 << 20  # fetched and not polled yet; beyond it nothing more is asked for
 WAIT_MS = 500
 JOIN_S = 60.0
 CLOSE_S = 10.0
@@ -159,6 +161,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
         """Take a new share; where to read is looked up when it is read."""
+        KAFKA_REBALANCES.labels(self.group).inc()
         share = sorted(self._cluster.ours(tp.topic, tp.partition) for tp in assigned)
         self._places = {tp: _Place(next(self._epochs)) for tp in share}
         try:
@@ -228,8 +231,17 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
                 raise failure
             if place.fetched is None:
                 continue
-            with reaching(f"cannot unpack {tp.topic}[{tp.partition}]"):
-                records = place.fetched.take(max_bytes)
+            try:
+                with reaching(f"cannot unpack {tp.topic}[{tp.partition}]"):
+                    records = place.fetched.take(max_bytes)
+            except LogUnavailable as error:
+                place.fetched = (
+                    None  # asked for once more from `offset` on: what was taken with it is not skipped
+                )
+                if not batches:
+                    raise
+                _log.warning("%s", error)  # what others have is not thrown away for it
+                break
             place.offset = place.fetched.offset
             if place.fetched.done:
                 place.fetched = None
@@ -243,11 +255,11 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
     def _pump(self) -> None:
         """See to it that something is under way for every partition of which nothing is here."""
         idle = {tp: place for tp, place in self._places.items() if place.idle and tp not in self._paused}
-        if not idle:
+        self._make_room()
+        if not idle or self._held() >= HELD_BYTES:
             return
         if -1 not in self._fetches and any(place.offset is None for place in idle.values()):
-            unknown = {tp: place.epoch for tp, place in idle.items() if place.offset is None}
-            self._begin(-1, self._look_up(unknown))
+            self._begin(-1, self._look_up({tp: p.epoch for tp, p in idle.items() if p.offset is None}))
         cluster = self._client.cluster  # type: ignore[union-attr]
         by_node: dict[int, dict[TopicPartition, int]] = {}
         for tp, place in idle.items():
@@ -258,8 +270,18 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
                 by_node.setdefault(-2 if leader in (None, -1) else leader, {})[tp] = place.offset
         for node, wanted in by_node.items():
             if node not in self._fetches:
-                epochs = {tp: idle[tp].epoch for tp in wanted}
+                epochs = {tp: idle[tp].epoch for tp in wanted}  # now: a seek may come before the task begins
                 self._begin(node, self._refresh() if node == -2 else self._fetch(node, wanted, epochs))
+
+    def _held(self) -> int:
+        return sum(place.fetched.size for place in self._places.values() if place.fetched is not None)
+
+    def _make_room(self) -> None:
+        """What is held of paused partitions must not keep the others from being read; it is fetched again."""
+        for tp in self._paused & self._places.keys():
+            if self._held() < HELD_BYTES:
+                return
+            self._places[tp].fetched = None
 
     def _begin(self, node: int, work: Any) -> None:
         task = asyncio.create_task(self._guard(work), name=f"kafka-fetch-{self.group}-{node}")
@@ -293,7 +315,6 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _fetch(
         self, node: int, wanted: dict[TopicPartition, int], epochs: dict[TopicPartition, int]
     ) -> None:
-        """Ask a broker; the epochs are those of the moment that `wanted` was read, before this task has begun."""
         answer = await self._cluster.fetch(self._client, node, wanted, FETCH_BYTES, WAIT_MS)
         for tp, found in answer.items():
             failure = await self._out_of_range(tp, wanted[tp]) if found is None else None

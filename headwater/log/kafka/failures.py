@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 
 from aiokafka import errors
 
@@ -32,18 +34,49 @@ def described(error: BaseException) -> str:
     return ", caused by ".join(told)
 
 
+class _Ear(logging.Handler):
+    """Keeps why a broker could not be connected to: aiokafka logs the reason and raises an error without it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it for the task that is connecting, with the broker's address."""
+        reasons = _REASONS.get()
+        if reasons is not None and isinstance(record.args, tuple) and len(record.args) == ADDRESS_AND_ERROR:
+            host, port, error = record.args
+            if isinstance(error, BaseException):
+                reasons[f"{host}:{port}"] = described(error)
+
+
+ADDRESS_AND_ERROR = 3  # what aiokafka's message of a failed connection is made of
+_REASONS: ContextVar[dict[str, str] | None] = ContextVar("headwater_kafka_reasons", default=None)
+
+
+def hear(name: str) -> None:
+    """Listen to a logger of aiokafka; nothing of it is printed."""
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.addHandler(_Ear())
+
+
 @contextlib.contextmanager
 def reaching(what: str) -> Iterator[None]:
-    """Raises LogUnavailable for everything that a broker or the way to it may do."""
+    """Raises LogUnavailable for everything that a broker or the way to it may do, with the reasons for it."""
+    reasons: dict[str, str] = {}
+    before = _REASONS.get()
+    _REASONS.set(reasons)
     try:
         yield
     except TROUBLE as error:
-        raise unavailable(what, error) from error
+        raise unavailable(what, error, reasons) from error
+    finally:
+        _REASONS.set(before)
 
 
-def unavailable(what: str, error: BaseException) -> LogUnavailable:
-    """The error to raise when `what` could not be done."""
+def unavailable(what: str, error: BaseException, reasons: Mapping[str, str] | None = None) -> LogUnavailable:
+    """The error to raise when `what` could not be done; `reasons`: of each broker, why it cannot be connected to."""
     why = "no answer in time" if isinstance(error, TimeoutError) else described(error)
+    if reasons and isinstance(error, (errors.KafkaConnectionError, TimeoutError)):
+        why = "; ".join(f"{broker}: {reason}" for broker, reason in reasons.items())
     return LogUnavailable(f"Kafka: {what}: {why}; `headwater check --live` looks at the brokers")
 
 

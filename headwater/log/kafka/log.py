@@ -17,7 +17,7 @@ from headwater.errors import LogUnavailable
 from headwater.log.kafka import owner
 from headwater.log.kafka.appender import Appender, abandon
 from headwater.log.kafka.cluster import LATEST, UNCOMMITTED, Cluster
-from headwater.log.kafka.connection import Connection
+from headwater.log.kafka.connection import RECORD_BYTES, Connection
 from headwater.log.kafka.consumer import KafkaMember
 from headwater.log.kafka.lag import lags
 from headwater.log.kafka.topics import DECLARED, Topics
@@ -59,8 +59,9 @@ class KafkaLog:
         *,
         policy: Callable[[], Policy] | None = None,
         queue_bytes: int = QUEUE_BYTES,
+        process: str = "",
     ) -> None:
-        """With a `policy` of what is kept, missing topics are made; None only reads what is there."""
+        """With a `policy`, missing topics are made; None reads what is there. `process` names it in the metrics."""
         self._settings, self._clock = settings, clock or SystemClock()
         self._signals = Signals()
         connection = Connection(settings)
@@ -69,7 +70,9 @@ class KafkaLog:
         self._cluster = Cluster(connection, "reader")
         self._watch = Watch(Cluster(connection, "watch"), self._signals)
         self._fences = owner.Fences(connection)
-        self._appender = Appender(connection, self._clock, self._signals.bump, queue_bytes)
+        self._appender = Appender(
+            connection, self._clock, self._signals.bump, self._gone, queue_bytes, process
+        )
         self._members: set[KafkaMember] = set()
         self._ends: dict[TopicPartition, int] = {}  # of own transactions, not yet seen by a reader here
         self._claims: set[owner.KafkaClaim] = set()
@@ -288,6 +291,14 @@ class KafkaLog:
         if self._topics is not None:
             await self._topics.ensure({tp.topic for tp in tps})
 
+    def _gone(self, topic: str) -> None:
+        """Somebody deleted a topic: whoever needs it next makes it anew."""
+        if self._topics is not None:
+            _log.error(
+                "topic %s is not on the brokers any more, and what was in it is lost; it is made anew", topic
+            )
+            self._topics.forget(topic)
+
     def _check(self, tp: TopicPartition, records: Sequence[Record]) -> None:
         self._known(tp)
         compacted = spec_of(tp.topic, self._settings.partitions).compacted
@@ -296,6 +307,10 @@ class KafkaLog:
                 raise ValueError(f"topic {tp.topic} is compacted: a record needs a key")
             if not compacted and record.value is None:
                 raise ValueError(f"topic {tp.topic} is not compacted: a record needs a value")
+            if (size := len(record.value or b"") + len(record.key or b"")) > RECORD_BYTES:
+                raise ValueError(
+                    f"a record of {size} bytes for {tp.topic}: Kafka takes {RECORD_BYTES} at most; split it into several"
+                )
 
     def _known(self, tp: TopicPartition) -> None:
         if not 0 <= tp.partition < (have := self.partitions(tp.topic)):

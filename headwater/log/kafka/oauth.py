@@ -42,7 +42,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
             found = answer.raise_for_status().json()
             self._token = str(found["access_token"])
             lifetime = float(found.get("expires_in", USUAL_S))
-        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError) as error:
             raise KafkaConnectionError(
                 f"log.sasl.token_url {sasl.token_url}: no token: {type(error).__name__}: {error}"
             ) from error

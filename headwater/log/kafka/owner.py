@@ -18,10 +18,11 @@ from headwater.clock import Clock
 from headwater.errors import LogUnavailable
 from headwater.log.kafka.appender import abandon
 from headwater.log.kafka.connection import Connection
-from headwater.log.kafka.failures import TROUBLE, fenced, is_fence, unavailable
+from headwater.log.kafka.failures import TROUBLE, fenced, is_fence, reaching, unavailable
 from headwater.log.kafka.wire import headers
 from headwater.log.owner import Claim, Ledger
 from headwater.log.protocol import Position, Record, TopicPartition
+from headwater.metrics import KAFKA_FENCES, KAFKA_TRANSACTIONS
 
 COMMIT_S = 25.0  # longer than a dead broker's partitions are without a leader
 CLAIM_S = 30.0
@@ -97,9 +98,14 @@ class Fences:
                 self._raising[group, other] = asyncio.create_task(
                     work, name=f"kafka-fence-{other.topic}-{other.partition}"
                 )
-        kept = [task for (name, _), task in self._raising.items() if name == group]
-        await asyncio.wait(kept)
-        return await self._raising.pop((group, tp))
+        mine = self._raising[group, tp]
+        await asyncio.wait([task for (name, _), task in self._raising.items() if name == group])
+        if self._raising.get((group, tp)) is not mine:
+            raise LogUnavailable(
+                f"{tp.topic}[{tp.partition}] was taken from group {group!r} while it was being claimed; poll again"
+            )
+        del self._raising[group, tp]
+        return await mine
 
     async def _raise(self, group: str, tp: TopicPartition) -> AIOKafkaProducer:
         async with self._places:
@@ -120,11 +126,9 @@ async def raise_fence(connection: Connection, group: str, tp: TopicPartition) ->
     name = f"{connection.settings.topic_prefix}{group}.{tp.topic}.{tp.partition}"
     producer = connection.producer(f"owner-{group}-{tp.topic}-{tp.partition}", name, TRANSACTION_MS)
     try:
-        async with asyncio.timeout(CLAIM_S):
-            await producer.start()
-    except TROUBLE as error:
-        await abandon(producer)
-        raise unavailable(f"cannot claim {tp.topic}[{tp.partition}] for {group!r}", error) from error
+        with reaching(f"cannot claim {tp.topic}[{tp.partition}] for {group!r}"):
+            async with asyncio.timeout(CLAIM_S):
+                await producer.start()
     except BaseException:
         await abandon(producer)
         raise
@@ -147,11 +151,14 @@ async def commit(
                 ends = await _commit(claim, outputs, positions, prefix, clock.now_ms())
         except TROUBLE as error:
             _consume(claim.producer)
+            KAFKA_TRANSACTIONS.labels(claim.group, "failed").inc()
             if is_fence(error):
+                KAFKA_FENCES.labels(claim.group).inc()
                 told.refused(claim.group)
                 raise fenced(claim.group, claim.tp) from error
             raise unavailable(f"cannot commit a transaction of {where}", error) from error
         claim.over = ""
+    KAFKA_TRANSACTIONS.labels(claim.group, "committed").inc()
     told.wrote([tp.topic for tp in ends])
     return ends
 

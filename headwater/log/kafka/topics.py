@@ -164,6 +164,10 @@ class Topics:
         needed = self.wanted(names_)
         return plan(needed, await self.found([topic.name for topic in needed]))
 
+    def forget(self, name: str) -> None:
+        """Take a topic for missing: somebody deleted it."""
+        self._there.discard(name)
+
     async def ensure(self, names_: Iterable[str]) -> None:
         """Make what is missing. Raises LogUnavailable, or LogError for topics that do not fit the settings."""
         if not (missing := set(names_) - self._there):

@@ -49,6 +49,7 @@ class Fetched:
     offset: int
     stable: int  # end of what is committed, at the time of the answer
     messages: Any = None
+    size: int = 0  # bytes of the answer
     _held: Record | None = None
 
     @classmethod
@@ -58,7 +59,7 @@ class Fetched:
         if not records.has_next():
             return cls(offset, stable)
         parts = PartitionRecords(tp, records, aborted, offset, None, None, True, READ_COMMITTED)
-        return cls(offset, stable, parts)
+        return cls(offset, stable, parts, len(data))
 
     def take(self, max_bytes: int) -> list[Record]:
         """Records of at most that many bytes, yet at least one if there is any; moves `offset` past them and past gaps."""
