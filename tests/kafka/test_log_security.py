@@ -16,7 +16,8 @@ from headwater.log.kafka.oauth import Tokens
 from headwater.log.protocol import Entry, Position, Record, TopicPartition
 from headwater.log.retention import DAY_S, Policy
 from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP
-from headwater.workspace.model import KafkaLogSettings
+from headwater.run.live import looks
+from headwater.workspace.model import KafkaLogSettings, Workspace
 from tests.kafka.test_security import PASSWORD, USER, Secured, secured
 
 __all__ = ["secured"]
@@ -78,8 +79,31 @@ async def test_a_wrong_password_is_the_log_being_unavailable(secured: Secured, t
     sasl = {"mechanism": "SCRAM-SHA-512", "username": USER, "password": "guess"}
     tls = {"ca": str(secured.authority.ca)}
     async with log_of(secured, topic_prefix, "SASL_SSL", sasl=sasl, tls=tls) as log:
-        with pytest.raises(LogUnavailable, match="check --live"):
+        with pytest.raises(LogUnavailable, match="Authentication failed") as told:
             await log.append([Entry(*IN, Record(b"x"))])
+    assert "guess" not in str(told.value)
+
+
+async def test_check_live_says_that_a_password_is_wrong(secured: Secured, topic_prefix: str) -> None:
+    """What the broker said, and which broker; not the password."""
+    workspace = Workspace.model_validate(
+        {
+            "workspace": "a",
+            "sources": {"web": {"kind": "browser", "write_keys": ["k"]}},
+            "log": {
+                "type": "kafka",
+                "brokers": secured.cluster.addresses("SASL_SSL").split(","),
+                "topic_prefix": topic_prefix,
+                "sasl": {"mechanism": "SCRAM-SHA-512", "username": USER, "password": "guess"},
+                "tls": {"ca": str(secured.authority.ca)},
+            },
+        }
+    )
+    (look,) = [look async for look in looks(workspace)]
+    assert (look.state, look.what) == ("problem", "log")
+    assert "Authentication failed" in look.found
+    assert workspace.log.brokers[0] in look.found  # type: ignore[union-attr]
+    assert "guess" not in look.found
 
 
 async def test_the_log_works_with_tokens(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from functools import partial
 from typing import Any
@@ -26,10 +25,8 @@ METADATA_MS = 60_000
 RECORD_BYTES = 8 << 20  # of one batch on the wire; topics allow as much (`max.message.bytes`)
 BATCH_BYTES = 1 << 20  # records of one partition that go together, before compression
 
-_SIDE = logging.getLogger("aiokafka")
-_SIDE.setLevel(logging.CRITICAL)  # it tells of each retry; what does not heal by itself, the log raises
+hear("aiokafka")  # it tells of each retry; what does not heal by itself, the log raises, with the reason
 sockets.mend()
-hear("aiokafka.client")
 
 # A client that asks about a topic makes it, where the brokers allow that (`auto.create.topics.enable`, their default): with
 # one partition, which no other process would then accept. aiokafka has no setting for it.

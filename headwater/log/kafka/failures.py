@@ -53,7 +53,7 @@ _REASONS: ContextVar[dict[str, str] | None] = ContextVar("headwater_kafka_reason
 def hear(name: str) -> None:
     """Listen to a logger of aiokafka; nothing of it is printed."""
     logger = logging.getLogger(name)
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     logger.propagate = False
     logger.addHandler(_Ear())
 

@@ -40,18 +40,18 @@ def workspace(log: str, environ: dict[str, str] | None = None) -> Workspace:
         (BROKERS + "  sasl: {username: u}\n", "6:3: log.sasl: the key 'mechanism' is missing"),
         (
             BROKERS + '  sasl: {mechanism: SCRAM-SHA-521, username: u, password: "${PW}"}\n',
-            "6:21: log.sasl.mechanism: expected one of 'PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER', "
-            "received 'SCRAM-SHA-521'; did you mean 'SCRAM-SHA-512'?",
+            ("6:21: log.sasl.mechanism: expected one of 'PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER', "
+            "received 'SCRAM-SHA-521'; did you mean 'SCRAM-SHA-512'?"),
         ),
         (
             BROKERS + "  sasl: {mechanism: PLAIN, username: u, password: hunter2}\n",
-            '6:51: log.sasl.password: a secret may not stand in this file; write "${KAFKA_PASSWORD}" and set that '
-            'variable, or "file:PATH"',
+            ('6:51: log.sasl.password: a secret may not stand in this file; write "${KAFKA_PASSWORD}" and set that '
+            'variable, or "file:PATH"'),
         ),
         (
             BROKERS + "  replication: 2\n  min_insync_replicas: 3\n",
-            "4:3: log: min_insync_replicas 3 is more than replication 2: nothing could ever be written; lower the one "
-            "or raise the other",
+            ("4:3: log: min_insync_replicas 3 is more than replication 2: nothing could ever be written; lower the one "
+            "or raise the other"),
         ),
         (BROKERS + "  tls: {key: k.pem}\n", "6:8: log.tls: key and key_password belong to a certificate; give the file of the certificate too"),
     ],
@@ -69,10 +69,16 @@ def test_a_changed_log_is_refused_while_running_and_no_secret_is_told() -> None:
         {"PW": "another"},
     )
     assert [str(problem) for problem in fixed(old, new, "headwater.yaml")] == [
-        "headwater.yaml: log.brokers cannot change from ['k1:9092'] to ['k2:9092'] while Headwater runs: stop Headwater, "
-        "then start it again with the new setting",
-        "headwater.yaml: log.partitions cannot change from 1 to 4 while Headwater runs: events already lie in their "
-        "partitions; a new log.topic_prefix begins with another number",
-        "headwater.yaml: log.sasl cannot change while Headwater runs: stop Headwater, then start it again with the new "
-        "setting",
+        (
+            "headwater.yaml: log.brokers cannot change from ['k1:9092'] to ['k2:9092'] while Headwater runs: stop Headwater, "
+            "then start it again with the new setting"
+        ),
+        (
+            "headwater.yaml: log.partitions cannot change from 1 to 4 while Headwater runs: events already lie in their "
+            "partitions; a new log.topic_prefix begins with another number"
+        ),
+        (
+            "headwater.yaml: log.sasl cannot change while Headwater runs: stop Headwater, then start it again with the new "
+            "setting"
+        ),
     ]
