@@ -45,9 +45,13 @@ def outline_of(data: DataDir, given: str | None) -> Outline:
 
 
 def log_of(data: DataDir, outline: Outline) -> AbstractAsyncContextManager[Log]:
-    """The log of the folder, for reading; ends the command where there is none."""
-    from headwater.log.open import open_log
+    """The workspace's log, for reading; ends the command where it should be in the folder and is not.
 
-    if not data.log.is_dir():
+    A log on Kafka is read from any host, whatever runs there.
+    """
+    from headwater.log.open import open_log
+    from headwater.workspace.model import SqliteLogSettings
+
+    if isinstance(outline.log, SqliteLogSettings) and not data.log.is_dir():
         leave(exits.NOT_RUNNING, f"there is no data in {data.root}; {_instead(data)}")
     return open_log(outline.log, data, None)
