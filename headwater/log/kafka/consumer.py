@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
@@ -27,7 +26,7 @@ from headwater.errors import Fenced, LogError, LogUnavailable, OffsetOutOfRange
 from headwater.log.kafka.cluster import Cluster, connected, release
 from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.failures import TROUBLE, described, reaching
-from headwater.log.kafka.wire import Fetched
+from headwater.log.kafka.place import Place, is_full, make_room
 from headwater.log.protocol import Batch, Listener, Position, TopicPartition
 from headwater.metrics import KAFKA_REBALANCES
 
@@ -35,7 +34,6 @@ SESSION_MS = 6_000  # a member that is silent for so long has lost its partition
 HEARTBEAT_MS = 500  # how soon members hear of a rebalance
 REBALANCE_MS = 30_000  # how long a member may take to let go
 FETCH_BYTES = 4 << 20  # of one answer, compressed
-HELD_BYTES = 16 << 20  # fetched and not polled yet; beyond it nothing more is asked for
 WAIT_MS = 500
 JOIN_S = 60.0
 CLOSE_S = 10.0
@@ -61,21 +59,6 @@ class Siblings(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Place:
-    """Where one assigned partition is read; `offset` None: not looked up yet."""
-
-    epoch: int
-    offset: int | None = None
-    fetched: Fetched | None = None
-    failure: OffsetOutOfRange | None = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether more should be fetched."""
-        return self.fetched is None and self.failure is None
-
-
 class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
     """A consumer (see `headwater.log.protocol.Consumer`)."""
 
@@ -95,7 +78,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
             listener,
             siblings,
         )
-        self._places: dict[TopicPartition, _Place] = {}
+        self._places: dict[TopicPartition, Place] = {}
         self._paused: set[TopicPartition] = set()
         self._epochs = count(1)
         self._first = 0
@@ -163,7 +146,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Take a new share; where to read is looked up when it is read."""
         KAFKA_REBALANCES.labels(self.group).inc()
         share = sorted(self._cluster.ours(tp.topic, tp.partition) for tp in assigned)
-        self._places = {tp: _Place(next(self._epochs)) for tp in share}
+        self._places = {tp: Place(next(self._epochs)) for tp in share}
         try:
             if share and self._listener is not None:
                 await self._listener.assigned(share)
@@ -255,8 +238,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
     def _pump(self) -> None:
         """See to it that something is under way for every partition of which nothing is here."""
         idle = {tp: place for tp, place in self._places.items() if place.idle and tp not in self._paused}
-        self._make_room()
-        if not idle or self._held() >= HELD_BYTES:
+        make_room(self._places, self._paused)
+        if not idle or is_full(self._places):
             return
         if -1 not in self._fetches and any(place.offset is None for place in idle.values()):
             self._begin(-1, self._look_up({tp: p.epoch for tp, p in idle.items() if p.offset is None}))
@@ -272,16 +255,6 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
             if node not in self._fetches:
                 epochs = {tp: idle[tp].epoch for tp in wanted}  # now: a seek may come before the task begins
                 self._begin(node, self._refresh() if node == -2 else self._fetch(node, wanted, epochs))
-
-    def _held(self) -> int:
-        return sum(place.fetched.size for place in self._places.values() if place.fetched is not None)
-
-    def _make_room(self) -> None:
-        """What is held of paused partitions must not keep the others from being read; it is fetched again."""
-        for tp in self._paused & self._places.keys():
-            if self._held() < HELD_BYTES:
-                return
-            self._places[tp].fetched = None
 
     def _begin(self, node: int, work: Any) -> None:
         task = asyncio.create_task(self._guard(work), name=f"kafka-fetch-{self.group}-{node}")
@@ -301,7 +274,9 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(RETRY_S)
 
     async def _refresh(self) -> None:
+        """A partition has no leader, and that may last: brokers are not asked in a circle."""
         await self._client.force_metadata_update()  # type: ignore[union-attr]
+        await asyncio.sleep(RETRY_S)
 
     async def _look_up(self, epochs: dict[TopicPartition, int]) -> None:
         tps = list(epochs)
@@ -361,7 +336,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Read `tp` from `offset` next. Raises Fenced where the partition is not ours."""
         if tp not in self._places:
             raise self._not_ours(tp)
-        self._places[tp] = _Place(next(self._epochs), offset)
+        self._places[tp] = Place(next(self._epochs), offset)
         self._arrived.set()
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:

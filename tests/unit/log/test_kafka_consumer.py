@@ -12,7 +12,8 @@ from aiokafka.errors import CorruptRecordException
 from headwater.errors import LogUnavailable
 from headwater.log.kafka import consumer as module
 from headwater.log.kafka.connection import Connection
-from headwater.log.kafka.consumer import KafkaMember, _Place
+from headwater.log.kafka.consumer import KafkaMember
+from headwater.log.kafka.place import HELD_BYTES, Place
 from headwater.log.kafka.wire import Fetched
 from headwater.log.protocol import Record, TopicPartition
 from headwater.log.topics import ACCEPTED
@@ -54,7 +55,7 @@ class Broker:
         return {tp: Answer(offset, *self.records[offset : offset + 2]) for tp, offset in wanted.items()}
 
 
-def member_of(broker: Broker, **places: _Place) -> KafkaMember:
+def member_of(broker: Broker, **places: Place) -> KafkaMember:
     """A member with these places (`p0`, `p1`), in a group that works."""
     as_cluster, siblings = cast("Any", broker), cast("Any", SimpleNamespace())
     member = KafkaMember(
@@ -74,7 +75,7 @@ def member_of(broker: Broker, **places: _Place) -> KafkaMember:
 async def test_a_seek_right_after_a_poll_is_not_undone_by_the_fetch_it_began() -> None:
     """The next answer is asked for while the last one is processed; who seeks back at once gets what it asked for."""
     broker = Broker()
-    member = member_of(broker, p0=_Place(101, 2, Answer(2, *broker.records[2:4])))
+    member = member_of(broker, p0=Place(101, 2, Answer(2, *broker.records[2:4])))
     (batch,) = await member.poll()
     assert batch.next_offset == 4
     member.seek(P0, 2)
@@ -86,7 +87,7 @@ async def test_a_seek_right_after_a_poll_is_not_undone_by_the_fetch_it_began() -
 async def test_a_fetch_begun_before_partitions_were_taken_away_ends_quietly() -> None:
     """The task may begin after the rebalance."""
     broker = Broker()
-    member = member_of(broker, p0=_Place(101, 0))
+    member = member_of(broker, p0=Place(101, 0))
     member._pump()
     member._places = {}
     (task,) = member._fetches.values()
@@ -99,8 +100,8 @@ async def test_a_damaged_answer_takes_no_other_partitions_records_with_it() -> N
     broker = Broker()
     member = member_of(
         broker,
-        p0=_Place(101, 0, Answer(0, *broker.records[:2])),
-        p1=_Place(102, 0, Answer(0, broker.records[0], None)),
+        p0=Place(101, 0, Answer(0, *broker.records[:2])),
+        p1=Place(102, 0, Answer(0, broker.records[0], None)),
     )
     member._first = 1  # so that the sound one comes first
     (batch,) = await member.poll()
@@ -114,7 +115,7 @@ async def test_a_damaged_answer_takes_no_other_partitions_records_with_it() -> N
 async def test_a_damaged_answer_is_an_error_where_there_is_nothing_else() -> None:
     """The consumer says what it cannot read, and reads it again from the same place."""
     broker = Broker()
-    member = member_of(broker, p1=_Place(102, 0, Answer(0, None)))
+    member = member_of(broker, p1=Place(102, 0, Answer(0, None)))
     with pytest.raises(LogUnavailable, match=r"cannot unpack events.accepted\[1\]"):
         await member.poll()
     (batch,) = await member.poll(timeout=10)
@@ -125,8 +126,8 @@ async def test_a_damaged_answer_is_an_error_where_there_is_nothing_else() -> Non
 async def test_so_much_is_held_and_no_more() -> None:
     """A thousand partitions do not each hold an answer: nothing is asked for while enough is here."""
     broker = Broker()
-    full = Answer(0, *broker.records[:2], size=module.HELD_BYTES)
-    member = member_of(broker, p0=_Place(101, 0, full), p1=_Place(102, 0))
+    full = Answer(0, *broker.records[:2], size=HELD_BYTES)
+    member = member_of(broker, p0=Place(101, 0, full), p1=Place(102, 0))
     member._pump()
     assert member._fetches == {}
     member.pause([P0])  # nobody will poll it now: it must not keep the other from being read
@@ -137,4 +138,23 @@ async def test_so_much_is_held_and_no_more() -> None:
     member._places.pop(P1)
     (batch,) = await member.poll(timeout=10)
     assert (batch.tp, batch.records[0].offset) == (P0, 0)
+    await asyncio.gather(*member._fetches.values())
+
+
+async def test_a_partition_without_a_leader_is_not_asked_for_in_a_circle() -> None:
+    """The brokers answer at once that there is none; a second's poll asks them a few times, not a thousand."""
+    member = member_of(Broker(), p0=Place(101, 0))
+    asked: list[None] = []
+
+    async def update() -> None:
+        asked.append(None)
+
+    member._client = cast(
+        "Any",
+        SimpleNamespace(
+            cluster=SimpleNamespace(leader_for_partition=lambda _: None), force_metadata_update=update
+        ),
+    )
+    assert await member.poll(timeout=2.5 * module.RETRY_S) == []
+    assert 1 <= len(asked) <= 3
     await asyncio.gather(*member._fetches.values())
