@@ -217,7 +217,7 @@ class Appender:
             try:
                 with reaching("cannot connect to append"):
                     async with asyncio.timeout(CONNECT_S):
-                        await producer.start()
+                        await self._connection.start(producer)
             except BaseException as error:
                 await abandon(producer)
                 self._down = (asyncio.get_running_loop().time() + RETRY_S, str(error))
@@ -264,11 +264,25 @@ async def abandon(producer: AIOKafkaProducer) -> None:
     if sender.sender_task is not None:
         sender.sender_task.remove_done_callback(sender._fail_all)  # noqa: SLF001 - it expects a transaction under way
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - whoever still waits for a batch
+    hush(producer)
     closing = asyncio.gather(producer.client.close(), sender.close(), return_exceptions=True)
     await asyncio.wait([closing], timeout=CLOSE_S)
     for result in closing.result() if closing.done() else ():
         if isinstance(result, BaseException) and not isinstance(result, TROUBLE):
             _log.debug("closing a producer: %s", described(result))
+
+
+def hush(producer: AIOKafkaProducer) -> None:
+    """Take the errors out of futures that nobody will wait for, lest each is logged as forgotten."""
+    held = producer._message_accumulator  # noqa: SLF001 - failing batches fails who waits for their turn, too
+    batches = [*held._pending_batches, *(one for some in held._batches.values() for one in some)]  # noqa: SLF001
+    waiters = [waiter for batch in batches for waiter in (batch.future, batch._drain_waiter)]  # noqa: SLF001
+    transactions = producer._txn_manager  # noqa: SLF001
+    if transactions is not None and transactions._transaction_waiter is not None:  # noqa: SLF001
+        waiters.append(transactions._transaction_waiter)  # noqa: SLF001
+    for waiter in waiters:
+        if waiter.done() and not waiter.cancelled():
+            waiter.exception()
 
 
 async def _settled(written: asyncio.Future[Any], seconds: float | None) -> bool:

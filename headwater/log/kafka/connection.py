@@ -17,11 +17,15 @@ from headwater.errors import ConfigError, Problem
 from headwater.log.kafka import sockets
 from headwater.log.kafka.failures import hear
 from headwater.log.kafka.oauth import Tokens
+from headwater.log.topics import TOTALS
 from headwater.workspace.model import KafkaLogSettings, KafkaTls, SaslPassword, SaslToken, secret
 
 REQUEST_MS = 10_000
 RETRY_MS = 100
 METADATA_MS = 60_000
+OWNER_METADATA_MS = (
+    300_000  # there is an owner for each partition; one that meets a moved leader asks at once
+)
 RECORD_BYTES = 8 << 20  # of one batch on the wire; topics allow as much (`max.message.bytes`)
 BATCH_BYTES = 1 << 20  # records of one partition that go together, before compression
 
@@ -48,20 +52,28 @@ class Connection:
         self, name: str, transactional_id: str | None = None, timeout_ms: int = 0
     ) -> AIOKafkaProducer:
         """A producer, idempotent or transactional; not connected yet."""
-        kind: dict[str, Any] = (
-            {"enable_idempotence": True}
-            if transactional_id is None
-            else {"transactional_id": transactional_id, "transaction_timeout_ms": timeout_ms}
-        )
-        return AIOKafkaProducer(
-            client_id=f"headwater-{name}",
-            acks="all",
-            compression_type=compression(),
-            max_batch_size=BATCH_BYTES,
-            max_request_size=RECORD_BYTES,
-            **kind,
+        kind: dict[str, Any] = {"enable_idempotence": True}
+        if transactional_id is not None:
+            kind = {
+                "transactional_id": transactional_id,
+                "transaction_timeout_ms": timeout_ms,
+                "metadata_max_age_ms": OWNER_METADATA_MS,
+            }
+        wanted: dict[str, Any] = {
+            "acks": "all",
+            "compression_type": compression(),
+            "max_batch_size": BATCH_BYTES,
+            "max_request_size": RECORD_BYTES,
             **self._common,
-        )
+            **kind,
+        }
+        return AIOKafkaProducer(client_id=f"headwater-{name}", **wanted)
+
+    async def start(self, producer: AIOKafkaProducer) -> None:
+        """Connect a producer. Raises KafkaError and OSError."""
+        await producer.start()
+        # A client that knows of no topic asks for all of the cluster again and again; this one has a single partition.
+        producer.client.add_topic(self.settings.topic_prefix + TOTALS)
 
     def admin(self) -> AIOKafkaAdminClient:
         """A client that looks at topics and changes them; not connected yet."""

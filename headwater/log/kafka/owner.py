@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from headwater.clock import Clock
 from headwater.errors import LogUnavailable
-from headwater.log.kafka.appender import abandon
+from headwater.log.kafka.appender import abandon, hush
 from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.failures import TROUBLE, fenced, is_fence, reaching, unavailable
 from headwater.log.kafka.wire import headers
@@ -128,7 +128,7 @@ async def raise_fence(connection: Connection, group: str, tp: TopicPartition) ->
     try:
         with reaching(f"cannot claim {tp.topic}[{tp.partition}] for {group!r}"):
             async with asyncio.timeout(CLAIM_S):
-                await producer.start()
+                await connection.start(producer)
     except BaseException:
         await abandon(producer)
         raise
@@ -150,7 +150,7 @@ async def commit(
             async with asyncio.timeout(COMMIT_S):
                 ends = await _commit(claim, outputs, positions, prefix, clock.now_ms())
         except TROUBLE as error:
-            _consume(claim.producer)
+            hush(claim.producer)
             KAFKA_TRANSACTIONS.labels(claim.group, "failed").inc()
             if is_fence(error):
                 KAFKA_FENCES.labels(claim.group).inc()
@@ -218,10 +218,3 @@ async def _join(producer: AIOKafkaProducer, group: str) -> None:
     """Make an empty transaction one that the broker hears of: it is refused like any other where the fence is up."""
     while not await producer._sender._do_add_offsets_to_txn(group):  # noqa: SLF001 - no public way asks nothing else
         continue
-
-
-def _consume(producer: AIOKafkaProducer) -> None:
-    """Take the error out of futures that nobody will wait for."""
-    waiter = producer._txn_manager._transaction_waiter  # noqa: SLF001
-    if waiter is not None and waiter.done() and not waiter.cancelled():
-        waiter.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from headwater.clock import ManualClock
 from headwater.errors import LogUnavailable
 from headwater.log.kafka import appender as module
-from headwater.log.kafka.appender import Appender, _cost
+from headwater.log.kafka.appender import Appender, _cost, abandon
 from headwater.log.kafka.connection import Connection
 from headwater.log.protocol import Record, TopicPartition
 from headwater.log.topics import ACCEPTED
@@ -60,6 +61,9 @@ class Producer:
         return self
 
     cluster = client
+
+    def add_topic(self, name: str) -> None:
+        """Nothing to ask about it."""
 
     def topics(self) -> set[str]:
         """What the client knows."""
@@ -175,3 +179,18 @@ async def test_a_topic_that_brokers_know_no_longer_is_reported(rig: Rig, known: 
     with pytest.raises(LogUnavailable):
         await caller
     assert rig.gone == ([] if known else [ACCEPTED])
+
+
+async def test_what_is_let_go_of_is_not_logged_as_forgotten() -> None:
+    """A producer that dies fails whoever waits for a turn, too; nobody does, and asyncio would print a trace of each."""
+    forgotten: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: forgotten.append(told))
+    producer = Connection(KafkaLogSettings(brokers=["k:9092"])).producer("test")
+    held = producer._message_accumulator
+    held._append_batch(producer.create_batch(), P0)
+    held.fail_all(KafkaError("fenced"))
+    await abandon(producer)
+    held._batches.clear()
+    del producer, held
+    gc.collect()
+    assert forgotten == []
