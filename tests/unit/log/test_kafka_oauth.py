@@ -92,11 +92,11 @@ async def test_an_answer_without_a_token_is_told_with_the_setting_and_without_th
         assert await tokens.token() == "t1"
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port()}/token", "http://[nowhere/token"])
-async def test_a_provider_that_cannot_be_reached_is_the_log_being_unavailable(url: str) -> None:
+@pytest.mark.parametrize("form", ["http://127.0.0.1:{}/token", "http://[nowhere/token"])
+async def test_a_provider_that_cannot_be_reached_is_the_log_being_unavailable(form: str) -> None:
     """Down, or an address that is none: in both cases the setting is named."""
     with pytest.raises(LogUnavailable, match=r"log\.sasl\.token_url") as told, reaching("cannot connect"):
-        await tokens_of(url).token()
+        await tokens_of(form.format(free_port())).token()
     assert SECRET not in str(told.value)
 
 
