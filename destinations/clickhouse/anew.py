@@ -2,12 +2,16 @@
 
 The loader then goes back to the beginning of what the log holds, before any table is made: a kill in between leaves both
 undone or the positions alone, and the next start makes the rest. What is older than the log is in backups only.
+
+Several processes may find the tables missing at once, and one of them may have made them and begun to load while another
+is still at it. So each looks once more after it has claimed a partition: tables that are there by then were made by one
+that had moved the position already, and whoever loads into them claims after them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from headwater.log import topics
 from headwater.log.protocol import Log, Position, TopicPartition
@@ -17,10 +21,16 @@ TOPICS = (topics.PROCESSED, topics.PROFILES, topics.DROPPED, topics.DELIVERIES)
 _log = logging.getLogger(__name__)
 
 
-async def begin_anew(log: Log, name: str, database: str) -> None:
-    """Let the destination load all that the log holds once more, and say so; nothing where it has loaded nothing."""
+StillNew = Callable[[], Awaitable[bool]]  # whether nobody has made the tables yet
+
+
+async def begin_anew(log: Log, name: str, database: str, still_new: StillNew) -> None:
+    """Let the destination load all that the log holds once more, and say so; nothing where it has loaded nothing.
+
+    Raises Fenced where another process claims meanwhile: the tables are its doing then.
+    """
     group = topics.DESTINATION_GROUP_PREFIX + name
-    moved = [tp for tp in _inputs(log) if await _go_back(log, group, tp)]
+    moved = [tp for tp in _inputs(log) if await _go_back(log, group, tp, still_new)]
     if moved:
         again = sum(lag.events for lag in await log.lag(group, [topics.PROCESSED]))
         _log.error(
@@ -48,11 +58,13 @@ async def _is_beyond(log: Log, group: str, tp: TopicPartition) -> bool:
     return position is not None and (position.offset > bounds.begin or bool(position.metadata))
 
 
-async def _go_back(log: Log, group: str, tp: TopicPartition) -> bool:
+async def _go_back(log: Log, group: str, tp: TopicPartition, still_new: StillNew) -> bool:
     if not await _is_beyond(log, group, tp):
         return False
     owner = await log.claim(group, tp)
     try:
+        if not await still_new():
+            return False
         transaction = owner.begin()
         transaction.advance(tp, Position((await log.bounds(tp)).begin))
         await transaction.commit()

@@ -33,11 +33,11 @@ from destinations.clickhouse.replicas import Replicas
 from destinations.clickhouse.session import Session
 from destinations.clickhouse.side import traits_of_row
 from destinations.clickhouse.views import Views
-from destinations.kit.books import Books
+from destinations.kit.books import Page
 from destinations.kit.select import selection
 from headwater.clock import Clock
 from headwater.errors import LogError
-from headwater.log.protocol import Log, Owner, Position
+from headwater.log.protocol import Log, Position
 from headwater.metrics import (
     DEAD_EVENTS,
     DELIVERED_EVENTS,
@@ -188,12 +188,15 @@ class Loader:
         if not self._ready:
             if self._replicas is not None:
                 await self.work(partial(check_cluster, self._engine, self._replicas))
-            if await self.work(partial(is_new, self._engine, self._target, self._replicas)):
-                await begin_anew(self._log, self.name, self.config.database)
+            if await self._is_new():
+                await begin_anew(self._log, self.name, self.config.database, self._is_new)
             await self.work(partial(migrate, self._engine, self._target, self._clock))
             await self.work(partial(let_merge, self._engine, self._target, merges=self.config.merges))
             await self.work(partial(self.views.load, self._live.current.sources))
             self._ready = True
+
+    async def _is_new(self) -> bool:
+        return await self.work(partial(is_new, self._engine, self._target, self._replicas))
 
     def _reload(self, workspace: Workspace) -> None:
         """Take over a workspace: sources, connections and filter."""
@@ -264,12 +267,12 @@ class Loader:
         if facts:
             self.views.store(facts)
 
-    async def finish(self, owner: Owner, books: Books, prepared: Prepared) -> None:
+    async def finish(self, page: Page, prepared: Prepared) -> None:
         """Move position, counts, dead letters and the delivery record together."""
         portion = prepared.portion
         entries = list(outputs(prepared, self.name, self._clock.now_ms()))
         counted = change(prepared, self.name)
-        await books.commit(owner, portion.tp, Position(portion.end), entries, counted)
+        await page.commit(Position(portion.end), entries, counted)
         DELIVERED_EVENTS.labels(self.name).inc(counted.delivered)
         for reason, count in counted.filtered.items():
             FILTERED_EVENTS.labels(self.name, reason).inc(count)
@@ -304,6 +307,8 @@ class Loader:
             while self.config.views and self._ready and self.views.dirty and not self._halt.is_set():
                 try:
                     await loop.run_in_executor(self._view_thread, self._define, self.views.make_some)
+                    if not self._engine.embedded:  # a server may have other loaders beside us
+                        await self.work(self.views.follow)
                 except EngineError as error:
                     logger.warning("views wait: %s", str(error)[:500])
                     await asyncio.sleep(_VIEWS_S)

@@ -12,7 +12,7 @@ import orjson
 
 from destinations.clickhouse.anew import TOPICS
 from destinations.clickhouse.portions import Portion, Prepared
-from destinations.kit.books import Books
+from destinations.kit.books import Books, Page
 from headwater.errors import OffsetOutOfRange
 from headwater.log import topics
 from headwater.log.protocol import Batch, Consumer, Owner, Position, TopicPartition
@@ -37,7 +37,8 @@ class Session:
         self._loader = loader
         self._consumer: Consumer | None = None
         self._fresh: list[TopicPartition] = []
-        self._owners: dict[TopicPartition, Owner] = {}
+        self._pages: dict[TopicPartition, Page] = {}
+        self._books = Books.of(loader.log, loader.name)
         self._next: dict[TopicPartition, int] = {}
         self._waiting: dict[TopicPartition, Portion] = {}
         self._since: dict[
@@ -61,9 +62,9 @@ class Session:
                 await asyncio.wait([self._inserting])  # whether it failed is the loop's to find
             for tp in partitions:
                 self._waiting.pop(tp, None)
-                owner = self._owners.pop(tp, None)
-                if owner is not None:
-                    await owner.close()
+                page = self._pages.pop(tp, None)
+                if page is not None:
+                    await page.owner.close()
                 if tp in self._fresh:
                     self._fresh.remove(tp)
         self._loader.give_up(give_up=False)
@@ -71,7 +72,6 @@ class Session:
     async def run(self, stop: asyncio.Event) -> None:
         """Read and flush until `stop`. Raises LogError, EngineError, Stopped."""
         loader = self._loader
-        self._books = await Books.begin(loader.log, loader.name)
         group = topics.DESTINATION_GROUP_PREFIX + loader.name
         self._consumer = await loader.log.consumer(group, TOPICS, self)
         while not stop.is_set():
@@ -136,7 +136,7 @@ class Session:
         if (
             consumer is None
             or not consumer.is_current(batch)
-            or batch.tp not in self._owners
+            or batch.tp not in self._pages
             or not batch.records
         ):
             return
@@ -201,7 +201,7 @@ class Session:
             await asyncio.gather(*(self._intend(one.portion) for one in prepared))
             await loader.work(partial(loader.insert, prepared, repair=False))
             for one in prepared:
-                await loader.finish(self._owners[one.portion.tp], self._books, one)
+                await loader.finish(self._pages[one.portion.tp], one)
         self._took = took + loader.clock.monotonic() - started
         self.flushed = True
 
@@ -216,7 +216,7 @@ class Session:
         """Write down what is about to be inserted. The profiles need none: their rows replace one another."""
         if portion.tp.topic == topics.PROFILES:
             return
-        transaction = self._owners[portion.tp].begin()
+        transaction = self._pages[portion.tp].owner.begin()
         note = orjson.dumps({"to": portion.end}).decode()
         transaction.advance(portion.tp, Position(portion.begin, note))
         await transaction.commit()
@@ -225,25 +225,38 @@ class Session:
         """Own what was assigned, and finish what an earlier owner began."""
         loader = self._loader
         group = topics.DESTINATION_GROUP_PREFIX + loader.name
-        while self._fresh:
-            tp = self._fresh[0]
-            owner = await loader.log.claim(group, tp)
-            position = await owner.position()
-            bounds = await loader.log.bounds(tp)
-            begin = position.offset if position else bounds.begin
-            # an intent beyond the end is of a log that is gone: reading on tells so
-            if position is not None and position.metadata and position.offset <= bounds.end:
-                async with self._lock:  # the next owner must not repair the same rows beside us
-                    begin = await self._repair(owner, tp, position, bounds.begin)
-            if tp not in self._fresh:
-                continue  # taken away meanwhile
-            self._fresh.remove(tp)
-            self._owners[tp], self._next[tp] = owner, begin
-            consumer.seek(tp, begin)
+        while coming := list(self._fresh):
+            owners: dict[TopicPartition, Owner] = {}
+            try:
+                for tp in coming:
+                    owners[tp] = await loader.log.claim(group, tp)
+                for page in (await self._books.open(owners)).values():
+                    await self._begin(consumer, page)
+            finally:
+                kept = {id(page.owner) for page in self._pages.values()}
+                for owner in owners.values():
+                    if id(owner) not in kept:
+                        await owner.close()
 
-    async def _repair(self, owner: Owner, tp: TopicPartition, position: Position, oldest: int) -> int:
+    async def _begin(self, consumer: Consumer, page: Page) -> None:
+        """Complete what an intent covers, then read on behind it."""
+        tp, loader = page.tp, self._loader
+        position = await page.owner.position()
+        bounds = await loader.log.bounds(tp)
+        begin = position.offset if position else bounds.begin
+        # an intent beyond the end is of a log that is gone: reading on tells so
+        if position is not None and position.metadata and position.offset <= bounds.end:
+            async with self._lock:  # the next owner must not repair the same rows beside us
+                begin = await self._repair(page, position, bounds.begin)
+        if tp not in self._fresh:
+            return  # taken away meanwhile
+        self._fresh.remove(tp)
+        self._pages[tp], self._next[tp] = page, begin
+        consumer.seek(tp, begin)
+
+    async def _repair(self, page: Page, position: Position, oldest: int) -> int:
         """Complete the stretch of an intent; the offset after it."""
-        loader = self._loader
+        tp, loader = page.tp, self._loader
         end = int(orjson.loads(position.metadata)["to"])
         begin = max(position.offset, oldest)
         if begin > position.offset:
@@ -266,5 +279,5 @@ class Session:
         prepared = await loader.work(partial(loader.prepare, [portion]))
         async with loader.step:
             await loader.work(partial(loader.insert, prepared, repair=True))
-            await loader.finish(owner, self._books, prepared[0])
+            await loader.finish(page, prepared[0])
         return end

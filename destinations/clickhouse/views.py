@@ -1,4 +1,8 @@
-"""Keeps the views in step with the catalog: facts are stored with their events, views follow in the background."""
+"""Keeps the views in step with the catalog: facts are stored with their events, views follow in the background.
+
+Several processes may load into one server. Facts are only ever added, and whoever makes a view looks afterwards whether
+others know more: nothing needs to be locked.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from headwater.timestamps import iso
 
 logger = logging.getLogger(__name__)
 
+_TABLE_ALREADY_EXISTS = 57
 Key = tuple[str, str, str]
 BATCH = 25  # views made in one go, so that a stop or an urgent insert never waits long
 
@@ -37,11 +42,7 @@ class Views:
 
     def load(self, sources: Iterable[str]) -> None:
         """Read the stored facts; everything that differs from what was made becomes dirty. Raises EngineError."""
-        rows = self._engine.query(
-            f"SELECT source_id, type, event, origin, path, kind FROM {self._database}.view_columns FINAL "
-            "ORDER BY first_seen, kind = 'array', kind = 'string', kind = 'bool', path"
-        )
-        facts = [Fact(row[0], row[1], row[2], row[3], tuple(row[4]), row[5]) for row in rows]
+        facts = self._stored()
         made = self._engine.query(
             f"SELECT view_database, view_name, fingerprint FROM {self._database}.view_versions FINAL"
         )
@@ -50,6 +51,21 @@ class Views:
         self.discovery = Discovery(facts, self._max_events)
         self.catalog.learn(facts)
         self._mark(self.catalog.relations)
+
+    def _stored(self) -> list[Fact]:
+        rows = self._engine.query(
+            f"SELECT source_id, type, event, origin, path, kind FROM {self._database}.view_columns FINAL "
+            "ORDER BY first_seen, kind = 'array', kind = 'string', kind = 'bool', path"
+        )
+        return [Fact(row[0], row[1], row[2], row[3], tuple(row[4]), row[5]) for row in rows]
+
+    def follow(self) -> None:
+        """Learn what other processes of the destination have stored; the views it concerns become dirty again.
+
+        To be called after views were made: one that was made of less than another process knew is then made once more,
+        so that the last one made, by whomever, has every column. Raises EngineError.
+        """
+        self._mark(self.catalog.learn(self._stored()))
 
     def add_sources(self, sources: Iterable[str]) -> None:
         """Make the views that a source has before its first event."""
@@ -81,8 +97,7 @@ class Views:
             if self._made.get((view.database, view.name)) == view.fingerprint:
                 continue
             try:
-                self._ensure(view.database)
-                self._engine.command(view.sql)
+                self._create(view)
             except EngineError as error:
                 if error.code in OUTAGE and not self._engine.embedded:
                     self._mark(keys[keys.index(key) :])
@@ -94,6 +109,17 @@ class Views:
             made.append(view)
         self._note(made)
         return len(keys)
+
+    def _create(self, view: View) -> None:
+        self._ensure(view.database)
+        try:
+            self._engine.command(view.sql)
+        except EngineError as error:
+            if error.code != _TABLE_ALREADY_EXISTS:
+                raise
+            self._engine.command(
+                view.sql
+            )  # another process made it in this moment: now there is one to replace
 
     def _note(self, made: Sequence[View]) -> None:
         """Write down which views were made, so that the next start makes only what changed."""

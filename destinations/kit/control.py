@@ -1,7 +1,8 @@
 """A door into the running destinations process: a Unix socket in the data folder, JSON lines each way.
 
-Only that process may write its log file, so what operators decide about dead letters goes through here; and only it knows
-which destination is paused and why. Where no process runs, `settle_letters` opens the log itself.
+On one machine only that process may write its log file, so what operators decide about dead letters goes through here; and
+only it knows which destination is paused and why. Where no process runs in this folder, `settle_letters` opens the log
+itself; on Kafka the processes of other hosts go on meanwhile, for the letters have an owner of their own.
 
     {"do": "status"}                                             -> {"ok": true, "result": [...]}
     {"do": "retry" | "discard", "destination": ..., "ids": ...}  -> {"ok": true, "result": {"count": 0, "done": [], ...}}
@@ -28,7 +29,7 @@ from destinations.kit.books import Books
 from destinations.kit.pause import Freezable, NoTables, freeze
 from destinations.kit.registry import TABLES
 from headwater.clock import Clock
-from headwater.errors import HeadwaterError
+from headwater.errors import Fenced, HeadwaterError
 from headwater.log.open import open_log
 from headwater.log.protocol import Log
 from headwater.paths import DataDir
@@ -144,9 +145,14 @@ async def settle(
             f"destination {name!r} is a {destination.type} table: it takes no single events again; "
             "discard the letters, or mend the events and send them anew"
         )
-    books = await Books.load(log, name)
     act = dlq.retry if action == "retry" else dlq.discard
-    found = await act(log, books, clock, ids, progress)
+    try:
+        found = await act(log, Books.of(log, name), clock, ids, progress)
+    except Fenced as fenced:
+        raise Refused(
+            f"somebody else decides about the dead letters of {name!r} since; what was settled before that stays so. "
+            f"Look at `headwater dlq list {name}` and ask again for the rest"
+        ) from fenced
     return {"count": found.count, "done": found.done, "unknown": found.unknown}
 
 

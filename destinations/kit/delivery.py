@@ -1,4 +1,7 @@
-"""The delivery of one destination: its lanes over the processed topic and its retry tiers, run until told to stop."""
+"""The delivery of one destination in one process: lanes over its share of the partitions, run until told to stop.
+
+Rate, concurrency and circuit breaker are of this process alone; the log knows nothing of them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from destinations.kit.batch import Unit
-from destinations.kit.books import Books
+from destinations.kit.books import Books, Page
 from destinations.kit.gate import Gate
 from destinations.kit.http import HttpClient
 from destinations.kit.lane import Lane, Surroundings
@@ -18,10 +21,11 @@ from destinations.kit.registry import Configured
 from destinations.kit.select import Selection
 from destinations.kit.send import Sender
 from destinations.kit.settle import Settled, Terms, settle
-from destinations.kit.source import ProcessedSource, Source, TierSource
+from destinations.kit.share import Share
+from destinations.kit.source import ProcessedSource, TierSource
 from headwater.clock import Clock
 from headwater.errors import LogError
-from headwater.log.protocol import Log, Owner, TopicPartition
+from headwater.log.protocol import Log, TopicPartition
 from headwater.log.topics import DESTINATION_GROUP_PREFIX, PROCESSED, RETRY_PREFIX
 from headwater.metrics import (
     DEAD_EVENTS,
@@ -39,7 +43,7 @@ GRACE_S = 5.0  # beyond one request's timeout, for what is under way at a stop
 
 
 class Delivery:
-    """Delivers to one HTTP destination. Made anew for every change of its settings."""
+    """Delivers to one HTTP destination. Made anew for every change of its settings; run once."""
 
     def __init__(
         self,
@@ -55,74 +59,42 @@ class Delivery:
     ) -> None:
         self.name, self.configured = name, configured
         self.group = DESTINATION_GROUP_PREFIX + name
-        self.books: Books | None = None  # there once it runs
         self._redactor = Redactor(secrets_of(configured.config))
         self.gate = Gate(name, configured.policy, clock, idle_s, self._redactor)
         self._select, self._log, self._clock = select, log, clock
         self._client = client or HttpClient(configured.policy.concurrency, configured.policy.timeout_s)
         self._sender = Sender(name, configured, self._client, self.gate, clock)
-        self._draw, self._idle_s = draw, idle_s
+        self._draw = draw
+        self._around = Surroundings(
+            log=log,
+            clock=clock,
+            batching=configured.policy.batching,
+            places=asyncio.Semaphore(configured.policy.concurrency),
+            work=self._work,
+            idle_s=idle_s,
+        )
+        topics = (PROCESSED, RETRY_PREFIX + name)
+        self.share = Share(Books.of(log, name), log, topics, self._lane, self._grace)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`, finish what is under way, close. Raises what the log raises."""
-        await Books.begin(self._log, self.name)
-        owners: list[Owner] = []
-        try:
-            async with self._client:
-                inputs = list(self._inputs())
-                for tp, _ in inputs:
-                    owners.append(await self._log.claim(self.group, tp))
-                # after the fences: whoever ran before counts no more
-                self.books = await Books.load(self._log, self.name)
-                lanes = [
-                    Lane(tp, owner, source, self._around())
-                    for (tp, source), owner in zip(inputs, owners, strict=True)
-                ]
-                await self._run(lanes, stop)
-        finally:
-            for owner in owners:
-                await owner.close()
+        async with self._client:
+            observing = asyncio.create_task(self._observe())
+            try:
+                await self.share.run(stop)
+            finally:
+                observing.cancel()
+                await asyncio.gather(observing, return_exceptions=True)
 
-    async def _run(self, lanes: list[Lane], stop: asyncio.Event) -> None:
-        observing = asyncio.create_task(self._observe())
-        working = asyncio.create_task(_together(lanes, stop))
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                grace = (
-                    self.configured.policy.timeout_s + GRACE_S if self.gate.breaker.state == "closed" else 0.1
-                )
-                await asyncio.wait({working}, timeout=grace)
-            if working.done():
-                working.result()
-        finally:
-            tasks = (observing, working, stopping)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def _grace(self) -> float:
+        """How long to wait for what is under way; a receiver that takes nothing is not waited for."""
+        return self.configured.policy.timeout_s + GRACE_S if self.gate.breaker.state == "closed" else 0.1
 
-    def _inputs(self) -> list[tuple[TopicPartition, Source]]:
-        processed = range(self._log.partitions(PROCESSED))
-        retry = RETRY_PREFIX + self.name
-        inputs: list[tuple[TopicPartition, Source]] = [
-            (TopicPartition(PROCESSED, number), ProcessedSource(self._select)) for number in processed
-        ]
-        tiers = range(self._log.partitions(retry))
-        return inputs + [(TopicPartition(retry, tier), TierSource(tier)) for tier in tiers]
-
-    def _around(self) -> Surroundings:
-        assert self.books is not None, "run() loads the books first"
-        policy = self.configured.policy
-        return Surroundings(
-            log=self._log,
-            clock=self._clock,
-            books=self.books,
-            batching=policy.batching,
-            places=asyncio.Semaphore(policy.concurrency),
-            work=self._work,
-            idle_s=self._idle_s,
-        )
+    def _lane(self, page: Page) -> Lane:
+        """The lane of a partition that came to this process."""
+        tp = page.tp
+        source = ProcessedSource(self._select) if tp.topic == PROCESSED else TierSource(tp.partition)
+        return Lane(page, source, self._around)
 
     async def _work(self, tp: TopicPartition, unit: Unit) -> Settled:
         items = unit.items
@@ -166,9 +138,3 @@ class Delivery:
             wait = max(0.0, breaker.until_s - self._clock.monotonic())
             found |= {"reason": breaker.reason, "nextProbeSeconds": round(wait, 1)}
         return found
-
-
-async def _together(lanes: list[Lane], stop: asyncio.Event) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for lane in lanes:
-            tasks.create_task(lane.run(stop))

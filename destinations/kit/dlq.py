@@ -1,5 +1,8 @@
 """The two things to do with dead letters: send them again, or give them up.
 
+Whoever decides owns the topic of the letters, from before it is looked at which are open until all are settled: of two who
+decide at once in different processes the later one goes on, and the earlier one is fenced and told so.
+
 At most BATCH letters share a transaction: the note of what was decided, the retries, the counts, and the position at the
 first letter still open. Millions are settled in one transaction after another, with little memory.
 """
@@ -7,11 +10,12 @@ first letter still open. Millions are settled in one transaction after another, 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from msgspec import Raw
 
-from destinations.kit.books import Books
+from destinations.kit.books import Books, Page
 from destinations.kit.letters import Letter, Open, dead_topic, letter_of, open_letters, survey
 from destinations.kit.records import Resolved, Retrying, Totals, encode
 from headwater.clock import Clock
@@ -53,7 +57,7 @@ async def discard(
 async def _resolve(
     log: Log, books: Books, clock: Clock, ids: Sequence[int] | None, state: str, progress: Progress
 ) -> Resolution:
-    async with books.deciding:
+    async with _deciding(log, books) as page:
         found = await survey(log, books.name)
         wanted = None if ids is None else list(dict.fromkeys(ids))
         result = Resolution()
@@ -64,11 +68,23 @@ async def _resolve(
             letters, total = _chosen(log, books.name, wanted, found), len(wanted) - len(result.unknown)
         async for chosen in _chunks(letters):
             found.settle(letter.id for letter in chosen)
-            await _settle(log, books, clock, chosen, state, found.first)
+            await _settle(page, clock, chosen, state, found.first)
             result.count += len(chosen)
             result.done += [letter.id for letter in chosen] if wanted is not None else ()
             await progress(result.count, total)
     return result
+
+
+@asynccontextmanager
+async def _deciding(log: Log, books: Books) -> AsyncIterator[Page]:
+    """Own the letters, with the counts of what was decided about them. One at a time in this process."""
+    tp = dead_topic(books.name)
+    async with books.deciding:
+        owner = await log.claim(DESTINATION_GROUP_PREFIX + books.name, tp)
+        try:
+            yield (await books.open({tp: owner}))[tp]
+        finally:
+            await owner.close()
 
 
 async def _chosen(log: Log, name: str, ids: Sequence[int], found: Open) -> AsyncIterator[Letter]:
@@ -88,30 +104,19 @@ async def _chunks(letters: AsyncIterator[Letter]) -> AsyncIterator[list[Letter]]
         yield chunk
 
 
-async def _settle(
-    log: Log,
-    books: Books,
-    clock: Clock,
-    chosen: Sequence[Letter],
-    state: str,
-    first_open: int,
-) -> None:
+async def _settle(page: Page, clock: Clock, chosen: Sequence[Letter], state: str, first_open: int) -> None:
     """One transaction: the note, the retries, the counts, and the position at the first letter still open."""
-    tp, now_ms = dead_topic(books.name), clock.now_ms()
+    now_ms = clock.now_ms()
     note = Resolved(at_ms=now_ms, state=state, offsets=[letter.id for letter in chosen])
-    entries = [Entry(*tp, Record(encode(note), timestamp=now_ms, events=0))]
+    entries = [Entry(*page.tp, Record(encode(note), timestamp=now_ms, events=0))]
     count = len(chosen)
-    change = Totals(destination=books.name, dead=-count)
+    change = Totals(destination=page.name, dead=-count)
     if state == "retried":
         change.retrying = count
-        entries += [_again(books.name, letter, now_ms) for letter in chosen]
+        entries += [_again(page.name, letter, now_ms) for letter in chosen]
     else:
         change.discarded = count
-    owner = await log.claim(DESTINATION_GROUP_PREFIX + books.name, tp)
-    try:
-        await books.commit(owner, tp, Position(first_open), entries, change, patience=())
-    finally:
-        await owner.close()
+    await page.commit(Position(first_open), entries, change, patience=())
 
 
 def _again(name: str, letter: Letter, now_ms: int) -> Entry:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from destinations.kit.batch import Gather, Place, Step, Unit
-from destinations.kit.books import Books
+from destinations.kit.books import Page
 from destinations.kit.records import Totals
 from destinations.kit.settle import Settled
 from destinations.kit.source import Source
 from headwater.clock import Clock
-from headwater.log.protocol import Entry, Log, Owner, Record, TopicPartition
+from headwater.log.protocol import Entry, Log, Record, TopicPartition
 from headwater.metrics import LOST_RECORDS
 from headwater.plugin import Batching
 
@@ -37,7 +37,6 @@ class Surroundings:
 
     log: Log
     clock: Clock
-    books: Books
     batching: Batching
     places: asyncio.Semaphore
     work: Work
@@ -53,8 +52,8 @@ class _Flight:
 class Lane:
     """Moves one partition's position by having its events sent."""
 
-    def __init__(self, tp: TopicPartition, owner: Owner, source: Source, around: Surroundings) -> None:
-        self.tp, self._owner, self._source, self._around = tp, owner, source, around
+    def __init__(self, page: Page, source: Source, around: Surroundings) -> None:
+        self.tp, self._page, self._source, self._around = page.tp, page, source, around
         self._flights: deque[_Flight] = deque()
         self._launched = asyncio.Event()
         self._draining = False
@@ -85,7 +84,7 @@ class Lane:
                 self._launched.set()
 
     async def _start(self) -> None:
-        stored = await self._owner.position()
+        stored = await self._page.owner.position()
         begin, end = await self._around.log.bounds(self.tp)
         self._next = Place.of(stored) if stored else Place(begin)
         if self._next.offset < begin:
@@ -93,14 +92,14 @@ class Lane:
             logger.error(
                 "destination %s: %s[%d] was read up to offset %d, but retention has removed everything before %d; "
                 "going on from there. Give the log more room (log.retention_days, log.retention_bytes)",
-                *(self._around.books.name, *self.tp, self._next.offset, begin),
+                *(self._page.name, *self.tp, self._next.offset, begin),
             )
             self._next = Place(begin)
         if self._next.offset > end:
             logger.error(
                 "destination %s: %s[%d] was read up to offset %d, but the log ends at %d: it was replaced by an "
                 "older copy, or made anew. Going on at %d; what was written there before is not delivered",
-                *(self._around.books.name, *self.tp, self._next.offset, end, end),
+                *(self._page.name, *self.tp, self._next.offset, end, end),
             )
             self._next = Place(end)
         self._offset = self._next.offset
@@ -186,8 +185,8 @@ class Lane:
 
     async def _write(self, settled: list[Settled], end: Place) -> None:
         entries: list[Entry] = []
-        change = Totals(destination=self._around.books.name)
+        change = Totals(destination=self._page.name)
         for each in settled:
             entries += each.entries
             change = change.plus(each.change)
-        await self._around.books.commit(self._owner, self.tp, end.position(), entries, change)
+        await self._page.commit(end.position(), entries, change)

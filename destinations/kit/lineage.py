@@ -1,9 +1,9 @@
 """Which log a destination's positions are of. Every partition of the processed topic has an id, in the record of its counts.
 
 An offset says nothing by itself: a log that was made anew and has grown past a position looks like the one that was read.
-So the ids are kept with the destination's own counts, in the transactions that move its positions, and compared at each
-start. Where they differ, reading begins anew: what the new log holds was never delivered from it. An older copy of the same
-log has the same id; that one is noticed where it is shorter than what was read.
+So the ids are kept with the destination's own counts, in the transactions that move its positions, and compared whenever a
+partition is claimed. Where they differ, reading begins anew: what the new log holds was never delivered from it. An older
+copy of the same log has the same id; that one is noticed where it is shorter than what was read.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import logging
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from headwater.log.protocol import Log, Position, TopicPartition
-from headwater.log.topics import DESTINATION_GROUP_PREFIX, DROPPED, PROCESSED, PROFILES, TOTALS
+from headwater.log.protocol import Log, Owner, Position, TopicPartition
+from headwater.log.topics import DROPPED, PROCESSED, PROFILES, TOTALS
 
 _log = logging.getLogger(__name__)
 
@@ -46,29 +46,19 @@ async def log_ids(log: Log) -> dict[str, str]:
     return found
 
 
-def replaced(known: dict[str, str], present: dict[str, str]) -> list[int]:
-    """The partitions whose log is another one than was read. Pure."""
-    return [int(number) for number, id_ in known.items() if present.get(number, id_) != id_]
+def has_lineage(tp: TopicPartition) -> bool:
+    """Whether the processors write the partition, so that its id says which log it is of. Pure."""
+    return tp.topic in (PROFILES, DROPPED, PROCESSED)
 
 
-async def go_back(log: Log, name: str, partition: int) -> None:
-    """Let the destination read what the processors wrote to a partition from its beginning, and say so."""
-    group, moved = DESTINATION_GROUP_PREFIX + name, []
-    for topic in (PROFILES, DROPPED, PROCESSED):
-        tp = TopicPartition(topic, partition)
-        position, begin = await log.committed(group, tp), (await log.bounds(tp)).begin
-        if position is None or position == Position(begin):
-            continue
-        moved.append(f"{topic}[{partition}] was read up to {position.offset}")
-        owner = await log.claim(group, tp)
-        try:
-            transaction = owner.begin()
-            transaction.advance(tp, Position(begin))
-            await transaction.commit()
-        finally:
-            await owner.close()
-    _log.error(
-        "destination %s: partition %d is of another log than the one that was read (%s): the log was replaced. It is read "
-        "from its beginning; what the other one held and was not delivered is lost, what both hold is delivered again",
-        *(name, partition, "; ".join(moved) or "nothing was"),
-    )
+async def go_back(log: Log, name: str, owner: Owner, tp: TopicPartition) -> Position:
+    """Where a destination goes on in a partition of another log than it has read: at its beginning. Says so."""
+    position, begin = await owner.position(), Position((await log.bounds(tp)).begin)
+    if position not in (None, begin):
+        _log.error(
+            "destination %s: %s[%d] is of another log than the one that was read up to %d: the log was replaced. It is "
+            "read from its beginning; what the other one held and was not delivered is lost, what both hold is delivered "
+            "again",
+            *(name, *tp, position.offset),
+        )
+    return begin

@@ -59,6 +59,18 @@ class _Totals(Struct):
     bots: dict[str, dict[str, dict[str, int]]] = {}
 
 
+class _Row(Struct):
+    """What is read of a destination's row (written by destinations.kit.books), one for each input partition."""
+
+    destination: str
+    read: int = 0
+    delivered: int = 0
+    filtered: dict[str, int] = {}
+    retrying: int = 0
+    dead: int = 0
+    discarded: int = 0
+
+
 async def latest(log: Log, topic: str) -> dict[bytes, bytes]:
     """The newest value of each key of a compacted topic."""
     values: dict[bytes, bytes] = {}
@@ -122,15 +134,26 @@ def _merge(into: dict[str, int], counts: dict[str, int]) -> None:
 
 async def _destinations(log: Log, names: Iterable[str], now_ms: int) -> dict[str, DestinationFlow]:
     flows = {name: DestinationFlow() for name in names}
-    for key, value in (await latest(log, topics.DESTINATION_TOTALS)).items():
-        flow = msgspec.json.decode(value, type=DestinationFlow)
-        others = flow.delivered + flow.retrying + flow.dead + flow.discarded + sum(flow.filtered.values())
-        flow.adds_up = flow.read == others
-        flows[key.decode()] = flow
+    for value in (await latest(log, topics.DESTINATION_TOTALS)).values():
+        row = msgspec.json.decode(value, type=_Row)
+        _add_row(flows.setdefault(row.destination, DestinationFlow()), row)
     for name, flow in flows.items():
         lag = await log.lag(topics.DESTINATION_GROUP_PREFIX + name, [topics.PROCESSED])
         flow.lag, flow.lag_seconds = sum(found.events for found in lag), _seconds(lag, now_ms)
     return flows
+
+
+def _add_row(flow: DestinationFlow, row: _Row) -> None:
+    """Add the counts of one input partition. Each row adds up by itself, a retry's with a negative number."""
+    flow.read += row.read
+    flow.delivered += row.delivered
+    flow.retrying += row.retrying
+    flow.dead += row.dead
+    flow.discarded += row.discarded
+    flow.filtered = {**flow.filtered}
+    _merge(flow.filtered, row.filtered)
+    others = row.delivered + row.retrying + row.dead + row.discarded + sum(row.filtered.values())
+    flow.adds_up = flow.adds_up and row.read == others
 
 
 def _seconds(lag: list[Lag], now_ms: int) -> float:

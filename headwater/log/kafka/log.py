@@ -37,13 +37,13 @@ from headwater.log.protocol import (
 )
 from headwater.log.retention import Policy
 from headwater.log.signals import Signals
-from headwater.log.topics import DESTINATION_TOTALS, TOTALS, spec_of
+from headwater.log.topics import DEAD_PREFIX, DESTINATION_TOTALS, TOTALS, spec_of
 from headwater.workspace.model import KafkaLogSettings
 
 QUEUE_BYTES = 64 << 20  # of records waiting for the brokers
 SETTLE_S = 15.0
 OWN_S, OWN_PAUSE_S = 1.0, 0.005
-TOTALS_TOPICS = frozenset((TOTALS, DESTINATION_TOTALS))
+WHOLE_TOPICS = (TOTALS, DESTINATION_TOTALS, DEAD_PREFIX)  # and all that begin so
 WHOLE_S, WHOLE_PAUSE_S = 45.0, 0.02  # a transaction's time, and the broker's between two looks
 
 _log = logging.getLogger(__name__)
@@ -191,11 +191,13 @@ class KafkaLog:
         return Batch(*tp, records, found.offset)
 
     async def _whole(self, tp: TopicPartition) -> None:
-        """Running totals are read to the end or not at all: an owner that died may hide the newest behind its transaction.
+        """Running totals and dead letters are read to the end or not at all.
+
+        An owner that died may hide the newest totals, and what was decided about letters, behind its transaction.
 
         Its fence is raised soon, or the broker ends its transaction. Raises LogUnavailable where neither happens.
         """
-        if tp.topic not in TOTALS_TOPICS or self._topics is None:
+        if not tp.topic.startswith(WHOLE_TOPICS) or self._topics is None:
             return
         written = (await self._cluster.offsets([tp], LATEST, UNCOMMITTED))[tp]
         give_up = asyncio.get_running_loop().time() + WHOLE_S

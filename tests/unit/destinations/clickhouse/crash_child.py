@@ -16,7 +16,7 @@ from typing import Any
 
 from destinations.clickhouse import loader
 from destinations.clickhouse.config import Config
-from destinations.kit.books import Books
+from destinations.kit.books import Page
 from headwater.clock import SystemClock
 from headwater.log import topics
 from headwater.log.open import open_log
@@ -50,13 +50,13 @@ def plan(made: loader.Loader, point: str) -> None:
 
         made.insert = meanwhile  # type: ignore[method-assign]
     elif point == "committed":
-        commit = Books.commit
+        commit = Page.commit
 
         async def then_die(*args: Any, **options: Any) -> None:
             await commit(*args, **options)
             die()
 
-        Books.commit = then_die  # type: ignore[method-assign]
+        Page.commit = then_die  # type: ignore[method-assign]
 
 
 async def main(folder: Path, point: str) -> None:

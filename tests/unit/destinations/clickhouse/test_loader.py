@@ -22,7 +22,7 @@ from headwater import profile
 from headwater.clock import SystemClock
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
-from headwater.log.protocol import Position, TopicPartition
+from headwater.log.protocol import Entry, Position, TopicPartition
 from tests.support.delivering import letters_of
 from tests.unit.destinations.clickhouse.loading import (
     GROUP,
@@ -285,8 +285,8 @@ async def test_a_log_that_outgrew_the_position_of_another_is_loaded_whole(
     old, new = logs
     async with loading(clean, old):
         await loaded(old)
-    counts = (await old.read(TopicPartition(topics.DESTINATION_TOTALS, 0), 0)).records[-1].value or b""
-    await new.append([entry(counts, topic=topics.DESTINATION_TOTALS, key=b"warehouse")])
+    rows = (await old.read(TopicPartition(topics.DESTINATION_TOTALS, 0), 0)).records
+    await new.append([Entry(topics.DESTINATION_TOTALS, 0, row) for row in rows])
     await new.store(GROUP, {PROCESSED: Position(2, '{"to":4}')})
     async with loading(clean, new):
         await loaded(new)
@@ -512,13 +512,36 @@ async def test_a_kill_before_the_tables_are_made_anew_costs_nothing(clean: Click
             await loaded(log)
         clean.command("DROP DATABASE anew")
         assert await loaded_before(log, "warehouse")
-        await begin_anew(log, "warehouse", "anew")
+        await begin_anew(log, "warehouse", "anew", _still_new)
         assert not await loaded_before(log, "warehouse")
         async with loading(clean, log, database="anew"):
             await loaded(log)
         assert base_rows(clean, "anew") == ["m1", "m2"]
     finally:
         clean.command("DROP DATABASE anew")
+
+
+async def _still_new() -> bool:
+    return True
+
+
+async def test_tables_that_another_process_has_just_made_are_not_loaded_twice(clean: ClickHouse) -> None:
+    """It found them missing like us, made them and loaded; we look again after our claim and leave its position alone."""
+    log = MemoryLog()
+    await log.append([entry(event("m1")), entry(event("m2"))])
+    async with loading(clean, log):
+        await loaded(log)
+    position = await log.committed(GROUP, PROCESSED)
+
+    async def made_meanwhile() -> bool:
+        return False
+
+    await begin_anew(log, "warehouse", "headwater", made_meanwhile)
+    assert await log.committed(GROUP, PROCESSED) == position
+    async with loading(clean, log):
+        await log.append([entry(event("m3"))])
+        await loaded(log)
+    assert base_rows(clean) == ["m1", "m2", "m3"]
 
 
 async def test_a_dead_letter_of_a_side_topic_is_counted_like_any_other(clean: ClickHouse) -> None:
@@ -529,6 +552,6 @@ async def test_a_dead_letter_of_a_side_topic_is_counted_like_any_other(clean: Cl
         async with asyncio.timeout(20):
             while not (await letters_of(log, "warehouse")):
                 await log.wait([topics.DESTINATION_TOTALS], 0.05)
-        await dlq.discard(log, await Books.load(log, "warehouse"), SystemClock())
+        await dlq.discard(log, Books.of(log, "warehouse"), SystemClock())
     totals = (await all_totals(log))["warehouse"]
     assert (totals.dead, totals.discarded, totals.balances()) == (0, 1, True)

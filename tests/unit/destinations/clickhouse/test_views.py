@@ -10,7 +10,7 @@ import pytest
 
 from destinations.clickhouse import names, writer
 from destinations.clickhouse.catalog import Fact
-from destinations.clickhouse.engine import ClickHouse
+from destinations.clickhouse.engine import ClickHouse, EngineError
 from destinations.clickhouse.mapping import Mapper, Place
 from destinations.clickhouse.migrations import Target
 from destinations.clickhouse.views import Views
@@ -246,6 +246,47 @@ def test_a_restart_makes_only_what_changed(warehouse: Warehouse) -> None:
     assert again.discovery.facts == warehouse.views.discovery.facts
     again.store([Fact("web", "track", "kept", "properties", ("b",), "string")])
     assert len(again.dirty) == 2
+
+
+def test_a_view_made_of_less_than_another_process_knew_is_made_again(warehouse: Warehouse) -> None:
+    """Two loaders learn different columns of one event: whoever makes its view last, it has both in the end."""
+    other = Views(warehouse.engine, Target(), ManualClock(), 20_000)
+    other.load(["web", "api"])
+    other.store([Fact("web", "track", "shared", "properties", ("b",), "string")])
+    warehouse.load({"event": "shared", "properties": {"a": 1}})
+    while other.make_some():
+        pass
+    assert _columns(warehouse, "shared") == {"b"}, "the case to be mended: the later definition knew less"
+    for views in (other, warehouse.views):
+        views.follow()
+        while views.make_some():
+            views.follow()
+    assert _columns(warehouse, "shared") == {"a", "b"}
+    warehouse.views.follow()
+    assert not warehouse.views.dirty, "what everybody knows is made no further time"
+
+
+def test_a_view_that_another_process_made_in_the_same_moment_is_replaced(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says that it is there already; asked once more it replaces it."""
+    command, refused = warehouse.engine.command, list[str]()
+
+    def refuse_once(sql: str) -> None:
+        if "VIEW" in sql and sql not in refused:
+            refused.append(sql)
+            raise EngineError("Code: 57. Table web.raced already exists", 57)
+        command(sql)
+
+    monkeypatch.setattr(warehouse.engine, "command", refuse_once)
+    warehouse.load({"event": "raced", "properties": {"a": 1}})
+    assert _columns(warehouse, "raced") == {"a"}
+    assert refused
+
+
+def _columns(warehouse: Warehouse, view: str) -> set[str]:
+    rows = warehouse.query(f"SELECT name FROM system.columns WHERE database = 'web' AND table = '{view}'")
+    return {row[0] for row in rows} & {"a", "b"}
 
 
 def test_segments_guides_run_unchanged(warehouse: Warehouse) -> None:

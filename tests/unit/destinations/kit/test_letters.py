@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from destinations.kit import control, dlq
-from destinations.kit.books import Books
+from destinations.kit.books import Books, all_totals
 from destinations.kit.inspect import deliveries_of, records
 from destinations.kit.letters import Open, dead_topic, letter_of, open_letters, survey
 from destinations.kit.records import Dead, Delivery, ItemState, Span, Totals, encode
@@ -45,7 +45,7 @@ async def log_with_letters(count: int) -> MemoryLog:
 async def test_settling_all_letters_holds_some_of_them_at_a_time() -> None:
     """Memory does not grow with the number of letters: a batch is read, settled and let go."""
     log = await log_with_letters(LETTERS)
-    books, steps = await Books.load(log, NAME), []
+    books, steps = Books.of(log, NAME), []
 
     async def progress(done: int, total: int) -> None:
         steps.append((done, total))
@@ -59,14 +59,14 @@ async def test_settling_all_letters_holds_some_of_them_at_a_time() -> None:
     assert peak < 3 * dlq.BATCH * TEXT < LETTERS * TEXT / 2
     assert (resolution.count, resolution.done) == (LETTERS, []), "a list of millions of ids is no answer"
     assert steps == [(min(n * dlq.BATCH, LETTERS), LETTERS) for n in range(1, 10)]
-    assert books.totals == Totals(destination=NAME, read=LETTERS, discarded=LETTERS)
+    assert (await all_totals(log))[NAME] == Totals(destination=NAME, read=LETTERS, discarded=LETTERS)
     assert (await log.committed(f"destination.{NAME}", dead_topic(NAME))) == Position(LETTERS)
 
 
 async def test_listing_reads_no_further_than_it_shows() -> None:
     """The first letters of many are there at once; settled ones are left out; any one is found by its id."""
     log = await log_with_letters(LETTERS)
-    await dlq.discard(log, await Books.load(log, NAME), ManualClock(), [1, LETTERS - 1])
+    await dlq.discard(log, Books.of(log, NAME), ManualClock(), [1, LETTERS - 1])
     found = await survey(log, NAME)
     assert found.count == LETTERS - 2
     shown = []
@@ -89,7 +89,7 @@ async def test_listing_reads_no_further_than_it_shows() -> None:
 async def test_the_state_of_one_letter_is_found_among_many() -> None:
     """A journey says discarded of the one event it is about, whatever became of its neighbours."""
     log = await log_with_letters(40)
-    books = await Books.load(log, NAME)
+    books = Books.of(log, NAME)
     await dlq.discard(log, books, ManualClock(), [7])
     for number, state in ((7, "discarded"), (8, "dead")):
         item = ItemState(message_id=f"m{number}", state="dead", attempt=1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from destinations.kit.books import Books
-from destinations.kit.lineage import log_ids, replaced
-from destinations.kit.records import Totals
+from destinations.kit.books import Books, key_of
+from destinations.kit.lineage import log_ids
+from destinations.kit.records import Totals, encode
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Entry, Position, Record, TopicPartition
 from headwater.log.topics import DESTINATION_TOTALS, PROCESSED, TOTALS
@@ -54,7 +54,7 @@ async def test_a_log_that_has_outgrown_the_position_is_noticed_and_read_from_its
         await publish(rig.log, [event(n) for n in range(10, 18)], per_record=1)
         totals = await _delivered(rig, receiver.url, 3 + 8)
         assert totals.logs == {"0": "two"}
-        assert caplog.text.count("partition 0 is of another log than the one that was read") == 1
+        assert caplog.text.count("events.processed[0] is of another log than the one that was read") == 1
         await publish(rig.log, [event(20)])
         await _delivered(rig, receiver.url, 12)
     assert sorted(receiver.ids) == sorted(f"m{n}" for n in (0, 1, 2, *range(10, 18), 20))
@@ -70,9 +70,10 @@ async def test_the_same_log_goes_on_where_it_was(caplog: pytest.LogCaptureFixtur
         await publish(rig.log, [event(0)])
         totals = await rig.until(lambda t: t.delivered == 1)
         assert totals.logs == {"0": "one"}
-    books = await Books.begin(rig.log, NAME)
-    assert books.totals.logs == {"0": "one"}
-    assert await rig.log.committed(GROUP, TopicPartition(PROCESSED, 0)) == Position(1)
+    tp = TopicPartition(PROCESSED, 0)
+    page = (await Books.of(rig.log, NAME).open({tp: await rig.log.claim(GROUP, tp)}))[tp]
+    assert page.totals.logs == {"0": "one"}
+    assert await rig.log.committed(GROUP, tp) == Position(1)
     assert "another log" not in caplog.text
 
 
@@ -84,6 +85,18 @@ async def test_ids_are_the_newest_of_each_partition() -> None:
     assert await log_ids(log) == {"0": "c", "1": "b"}
 
 
-def test_only_what_is_known_on_both_sides_can_differ() -> None:
+@pytest.mark.parametrize("present", [None, "a"], ids=["not counted yet", "the same"])
+async def test_only_what_is_known_on_both_sides_can_differ(
+    present: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     """A partition that has not counted yet, or that was never read, is no other log."""
-    assert replaced({"0": "a", "1": "b", "2": "c"}, {"0": "a", "1": "x", "3": "y"}) == [1]
+    log, read, unread = MemoryLog(2), TopicPartition(PROCESSED, 0), TopicPartition(PROCESSED, 1)
+    row = encode(Totals(destination=NAME, logs={"0": "a"}))
+    await log.append([Entry(DESTINATION_TOTALS, 0, Record(row, key=key_of(NAME, read)))])
+    await log.store(GROUP, {read: Position(7)})
+    await count(log, "z", 1)
+    if present is not None:
+        await count(log, present, 0)
+    await Books.of(log, NAME).open({tp: await log.claim(GROUP, tp) for tp in (read, unread)})
+    assert [await log.committed(GROUP, tp) for tp in (read, unread)] == [Position(7), None]
+    assert "another log" not in caplog.text
