@@ -140,7 +140,8 @@ class Share:
                     raise error
                 logger.warning("destination %s: %s", self._books.name, fenced)
                 self._lost[tp] = _Lost(fenced)
-                await self._close([tp], 0.0)
+                del self._lanes[tp]
+                await running.page.owner.close()
         now = asyncio.get_running_loop().time()
         for lost in self._lost.values():
             if now - lost.since > FENCED_S:
