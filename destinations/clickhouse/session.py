@@ -247,9 +247,11 @@ class Session:
         # an intent beyond the end is of a log that is gone: reading on tells so
         if position is not None and position.metadata and position.offset <= bounds.end:
             async with self._lock:  # the next owner must not repair the same rows beside us
+                if tp not in self._fresh:
+                    return  # taken away meanwhile
                 begin = await self._repair(page, position, bounds.begin)
         if tp not in self._fresh:
-            return  # taken away meanwhile
+            return
         self._fresh.remove(tp)
         self._pages[tp], self._next[tp] = page, begin
         consumer.seek(tp, begin)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from destinations.kit.books import Books, Page
 from destinations.kit.lane import Lane
 from headwater.errors import Fenced
-from headwater.log.protocol import Consumer, Log, TopicPartition
+from headwater.log.protocol import Consumer, Log, Owner, TopicPartition
 from headwater.log.topics import DESTINATION_GROUP_PREFIX
 
 logger = logging.getLogger(__name__)
@@ -93,17 +93,16 @@ class Share:
     async def _open(self) -> None:
         """Raise the fences of what came, read its counts, begin its lanes."""
         async with self._turn:
-            fresh = sorted(self._fresh - self._lanes.keys())
-            owners = {}
+            coming, owners = set(self._fresh), dict[TopicPartition, Owner]()
             try:
-                for tp in fresh:
+                for tp in sorted(coming - self._lanes.keys()):
                     owners[tp] = await self._log.claim(self._group, tp)
                 pages = await self._books.open(owners) if owners else {}
             except BaseException:
                 for owner in owners.values():
                     await owner.close()
                 raise
-            self._fresh.clear()
+            self._fresh -= coming
             for tp, page in pages.items():
                 self._begin(tp, page)
 
