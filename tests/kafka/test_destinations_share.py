@@ -143,6 +143,28 @@ async def test_a_killed_webhook_process_is_taken_over_and_every_event_counted_on
     assert {id_: arrived[id_] for id_ in ids[:ROUND]} == settled_before, "only what was under way comes again"
 
 
+async def test_a_process_that_hung_counts_nothing_of_what_others_took_over_and_joins_again(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """One of two stands still in the middle until the other has done its part; awake, it is refused, and shares again."""
+    async with open_log(kafka, topic_prefix) as log, Receiver() as receiver:
+        delivery = {"batch": {"max_events": 10, "max_wait_s": 0}, "concurrency": 2}
+        hook = {"type": "webhook", "url": receiver.url, "allow_private": True, "delivery": delivery}
+        async with two(kafka, topic_prefix, tmp_path, {NAME: hook}) as processes:
+            await shared(kafka, f"{topic_prefix}destination.{NAME}")
+            ids = await published(log, 0)
+            await receiver.requests(1)
+            processes[0].send_signal(signal.SIGSTOP)
+            await until(log, NAME, lambda t: t.read == ROUND, TAKEOVER_S)
+            processes[0].send_signal(signal.SIGCONT)
+            await shared(kafka, f"{topic_prefix}destination.{NAME}")
+            ids += await published(log, ROUND)
+            totals = await until(log, NAME, lambda t: t.read >= 2 * ROUND, TAKEOVER_S)
+            assert [process.returncode for process in processes] == [None, None]
+    assert (totals.read, totals.delivered) == (2 * ROUND, 2 * ROUND)
+    assert set(receiver.ids) == set(ids)
+
+
 async def test_a_killed_loader_is_taken_over_and_the_base_table_is_exact(
     kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
