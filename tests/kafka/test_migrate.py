@@ -97,6 +97,18 @@ def finished(command: subprocess.Popen[str], code: int = 0) -> str:
     return out + errors
 
 
+def begun(running: Running) -> subprocess.Popen[str]:
+    """The command, once only the collector runs."""
+    command, data = migrate(running), DataDir(running.dir)
+
+    def changed() -> bool:
+        assert command.poll() is None, command.communicate()
+        return moving.read(data) is not None and children(running) == {"collector"}
+
+    eventually(changed, seconds=60, what="the change")
+    return command
+
+
 def children(running: Running) -> set[str]:
     """The stages that run."""
     return set(json.loads((running.dir / "run" / "up.json").read_text())["children"])
@@ -140,15 +152,9 @@ def test_a_machine_moves_to_kafka_under_load_and_nothing_is_lost_or_twice(
     running.start()
     send(running, *(identify(n) for n in range(20)))
     running.wait_for("type = 'identify'", 20)
-    data = DataDir(running.dir)
     with Sender(running.port, "a") as first, Sender(running.port, "b") as second:
         load(running, first, second)
-        killed = migrate(running)
-        eventually(
-            lambda: moving.read(data) is not None and children(running) == {"collector"},
-            seconds=60,
-            what="the change",
-        )
+        killed = begun(running)
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
         load(running, first, second)
@@ -218,17 +224,11 @@ def test_a_move_that_was_begun_can_be_taken_back(running: Running, hook: Hook) -
     """What the collector accepted meanwhile is in the old log behind what was there, and its stages go on."""
     hook.hurry.set()
     running.start()
-    data = DataDir(running.dir)
     with Sender(running.port, "a") as sender:
         load(running, sender)
-        begun = migrate(running)
-        eventually(
-            lambda: moving.read(data) is not None and children(running) == {"collector"},
-            seconds=60,
-            what="the change",
-        )
-        begun.send_signal(signal.SIGKILL)
-        begun.communicate()
+        killed = begun(running)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
         load(running, sender)
         told = json.loads(running.run("migrate", "--rollback", "--json").stdout)
         eventually(lambda: children(running) == STAGES, seconds=30, what="all stages on the old log")

@@ -85,10 +85,12 @@ async def places(old: Log, group: str, topic: str) -> list[Position | None]:
 
 
 async def _unread(old: Log, topic: str, group: str) -> Extent:
+    """What the group has yet to read. Its positions are read before the ends: a log that is looked at may be in use."""
+    stored = await places(old, group, topic)
     begin, end = await _bounds(old, topic)
     at = [
-        max(low, Place(stored.offset)) if stored else low
-        for low, stored in zip(begin, await places(old, group, topic), strict=True)
+        max(low, Place(position.offset)) if position else low
+        for low, position in zip(begin, stored, strict=True)
     ]
     return Extent(topic, tuple(at), tuple(end))
 

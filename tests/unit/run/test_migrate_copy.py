@@ -14,8 +14,16 @@ from destinations.kit.batch import Place
 from headwater.errors import LogError, LogUnavailable
 from headwater.event import lines
 from headwater.log.memory import MemoryLog
-from headwater.log.protocol import Entry, Log, Position, Record, TopicPartition
-from headwater.log.topics import DESTINATION_GROUP_PREFIX, DROPPED, PROCESSED, event_key, partition_of
+from headwater.log.protocol import Bounds, Entry, Log, Position, Record, TopicPartition
+from headwater.log.topics import (
+    ACCEPTED,
+    DESTINATION_GROUP_PREFIX,
+    DROPPED,
+    PROCESSED,
+    PROCESSOR_GROUP,
+    event_key,
+    partition_of,
+)
 from headwater.run.migrate import cargo, copying, split
 from headwater.run.migrate.steps import Extent, steps
 
@@ -177,6 +185,31 @@ async def test_brokers_that_stay_away_end_the_command(small: None) -> None:
     [load] = [one for one in await cargo.loads(old, [], 2) if one.topic == PROCESSED]
     with pytest.raises(LogUnavailable, match="on purpose"):
         await copying.copy(old, new, load, "m", lambda _: None)
+
+
+class Busy(MemoryLog):
+    """A log whose processor reads an event between any two questions."""
+
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        """After another event."""
+        await self._process(tp)
+        return await super().bounds(tp)
+
+    async def committed(self, group: str, tp: TopicPartition) -> Position | None:
+        """After another event."""
+        await self._process(tp)
+        return await super().committed(group, tp)
+
+    async def _process(self, tp: TopicPartition) -> None:
+        if tp.topic == ACCEPTED:
+            await self.append([Entry(*tp, Record(b"{}"))])
+            await stand(self, PROCESSOR_GROUP, *tp, Place((await super().bounds(tp)).end))
+
+
+async def test_a_log_in_use_can_be_looked_at() -> None:
+    """Positions move while the command looks; that is no reason to refuse."""
+    backlog, *_ = await cargo.loads(Busy(), [], 3)
+    assert backlog.topic == ACCEPTED
 
 
 def test_readers_that_are_ahead_and_behind_cannot_be_carried_to_another_number() -> None:
