@@ -98,14 +98,16 @@ def finished(command: subprocess.Popen[str], code: int = 0) -> str:
 
 
 def begun(running: Running) -> subprocess.Popen[str]:
-    """The command, once only the collector runs."""
+    """The command, stopped where it waits for the stages to leave; then only the collector runs."""
     command, data = migrate(running), DataDir(running.dir)
 
-    def changed() -> bool:
+    def noted() -> bool:
         assert command.poll() is None, command.communicate()
-        return moving.read(data) is not None and children(running) == {"collector"}
+        return moving.read(data) is not None
 
-    eventually(changed, seconds=60, what="the change")
+    eventually(noted, seconds=60, what="the note")
+    command.send_signal(signal.SIGSTOP)
+    eventually(lambda: children(running) == {"collector"}, seconds=60, what="the change")
     return command
 
 
