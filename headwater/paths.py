@@ -27,6 +27,11 @@ class DataDir:
         return self.root / "spool"
 
     @property
+    def move(self) -> Path:
+        """The note that the log is being carried to Kafka, or was."""
+        return self.root / "migration.json"
+
+    @property
     def state(self) -> Path:
         """LMDB folders of the processors, one per partition; may be deleted, is rebuilt from the log."""
         return self.root / "state"

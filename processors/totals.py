@@ -12,6 +12,7 @@ for the first time, and tells one installation's log from another's.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from uuid import uuid4
 
 import msgspec
@@ -71,6 +72,21 @@ def key_of(partition: int) -> bytes:
 def fresh(partition: int) -> Totals:
     """The totals of a partition that has not counted yet."""
     return Totals(partition=partition, log=uuid4().hex)
+
+
+def merged(partition: int, log: str, parts: Iterable[Totals]) -> Totals:
+    """The totals of a partition that goes on from several."""
+    whole = Totals(partition=partition, log=log, processed={}, dropped={}, bots={})
+    for part in parts:
+        counts = Counts(part.accepted)
+        for pairs, table in ((counts.processed, part.processed), (counts.dropped, part.dropped)):
+            pairs.update({(source, name): n for source, names in table.items() for name, n in names.items()})
+        for source, kinds in part.bots.items():
+            counts.bots.update(
+                {(source, kind, a): n for kind, actions in kinds.items() for a, n in actions.items()}
+            )
+        whole.add(counts)
+    return whole
 
 
 def decode(value: bytes) -> Totals:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import orjson
 from msgspec import Raw
+from msgspec.structs import replace
 
 from destinations.clickhouse import side
 from destinations.clickhouse.discovery import pattern
@@ -37,6 +38,12 @@ class Portion:
     begin: int
     end: int
     records: list[Record] = field(default_factory=list)
+    before: int = 0  # added to the offsets of records: the tables may hold places of a log before this one
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Add records of the log, at the places that their rows get."""
+        before = self.before
+        self.records += [replace(one, offset=one.offset + before) for one in records] if before else records
 
     @property
     def events(self) -> int:
@@ -260,7 +267,7 @@ def _delivery(prepared: Prepared, first: Place, name: str, now_ms: int) -> Deliv
         for place, letter in prepared.dead.items()
     ]
     portion = prepared.portion
-    span = Span(*portion.tp, first.offset, first.line, portion.end, 0)
+    span = Span(*portion.tp, first.offset - portion.before, first.line, portion.end, 0)
     return Delivery(
         destination=name,
         at_ms=now_ms,

@@ -141,8 +141,9 @@ class Session:
         ):
             return
         begin = self._next.get(batch.tp, batch.records[0].offset)
-        portion = self._waiting.setdefault(batch.tp, Portion(batch.tp, begin, begin))
-        portion.records += batch.records
+        fresh = Portion(batch.tp, begin, begin, before=self._books.totals.before)
+        portion = self._waiting.setdefault(batch.tp, fresh)
+        portion.take(batch.records)
         portion.end = self._next[batch.tp] = batch.next_offset
         self._since.setdefault(batch.topic == topics.PROCESSED, self._loader.clock.monotonic())
 
@@ -266,11 +267,11 @@ class Session:
             logger.error(
                 "%s[%d]: retention removed %d to %d before they were verified", *tp, position.offset, begin
             )
-        portion = Portion(tp, begin, end)
+        portion = Portion(tp, begin, end, before=self._books.totals.before)
         at = begin
         while at < end:
             batch = await loader.log.read(tp, at, max_bytes=POLL_BYTES)
-            portion.records += [record for record in batch.records if record.offset < end]
+            portion.take([record for record in batch.records if record.offset < end])
             if batch.next_offset <= at:
                 break
             at = batch.next_offset

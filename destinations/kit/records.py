@@ -91,6 +91,7 @@ class Totals(Struct, kw_only=True, forbid_unknown_fields=True):
     dead: int = 0
     discarded: int = 0
     logs: dict[str, str] = field(default_factory=dict)  # partition -> id of the log that was read
+    before: int = 0  # offsets that logs before this one had: places in tables go on from there
 
     def balances(self) -> bool:
         """Whether every event read is accounted for."""
@@ -111,6 +112,7 @@ class Totals(Struct, kw_only=True, forbid_unknown_fields=True):
             dead=self.dead + change.dead,
             discarded=self.discarded + change.discarded,
             logs={**self.logs, **change.logs},
+            before=self.before,
         )
 
 

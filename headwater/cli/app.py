@@ -12,6 +12,7 @@ from headwater.cli.dev import app as dev
 from headwater.cli.dlq import app as dlq
 from headwater.cli.doctor import doctor
 from headwater.cli.init import init
+from headwater.cli.migrate import migrate
 from headwater.cli.query import query
 from headwater.cli.send import send
 from headwater.cli.stages import collector, destination, processor
@@ -43,6 +44,7 @@ for command in (
     collector,
     processor,
     destination,
+    migrate,
     version,
 ):
     app.command()(command)

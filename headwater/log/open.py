@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headwater.clock import Clock, SystemClock
+from headwater.log import moving
 from headwater.log.protocol import Log
 from headwater.log.retention import DAY_S, Policy, folded_s
 from headwater.log.spool import SpooledLog
@@ -32,7 +33,10 @@ def open_log(
     rebuilt from outlives it. `destinations` names those of the workspace in force (None: not known): what only others have
     yet to read is not kept for them. Entering the log raises AlreadyRunning where another process is that writer.
     On Kafka any process may write anything; one that only reads makes no topics, and the collector's has a spool.
+    Raises LogError where the log of the folder was carried to Kafka (`headwater.log.moving`).
     """
+    if writer is not None:
+        moving.check(data, settings, writer)
 
     def policy() -> Policy:
         return Policy(
@@ -61,6 +65,6 @@ def spooled(log: Log, spool_bytes: int, partitions: int, data: DataDir, clock: C
     `spool_bytes` bounds what waits there; 0 switches it off, but for what an earlier start has left, which is drained.
     """
     folder = Folder(data.spool)
-    if spool_bytes <= 0 and not folder.holds_segments():
+    if spool_bytes <= 0 and not folder.holds_segments() and not moving.held(data):
         return log
-    return SpooledLog(log, Store(folder, spool_bytes, clock), clock, partitions)
+    return SpooledLog(log, Store(folder, spool_bytes, clock), clock, partitions, lambda: moving.held(data))

@@ -63,8 +63,14 @@ class SpoolState:
 class SpooledLog:
     """A `Log` (see `headwater.log.protocol.Log`) that goes on acknowledging while `inner` takes nothing."""
 
-    def __init__(self, inner: Log, store: Store, clock: Clock, partitions: int) -> None:
-        """`partitions` is the workspace's `log.partitions`: asked for while `inner` cannot be opened yet."""
+    def __init__(
+        self, inner: Log, store: Store, clock: Clock, partitions: int, held: Callable[[], str] = str
+    ) -> None:
+        """`partitions` is the workspace's `log.partitions`: asked for while `inner` cannot be opened yet.
+
+        `held` says why it is not to be opened yet, nothing where it may.
+        """
+        self._held = held
         self._inner, self._store, self._clock, self._partitions = inner, store, clock, partitions
         self._disk = ThreadPoolExecutor(1, "spool")
         self._opened = self._closed = self._direct = self._told = False
@@ -311,6 +317,8 @@ class SpooledLog:
             self._cut_over(error)
 
     async def _open_inner(self) -> None:
+        if why := self._held():
+            raise LogUnavailable(why)
         await self._inner.__aenter__()
         self._opened = True
 

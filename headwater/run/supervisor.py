@@ -4,6 +4,9 @@ The supervisor owns the folder's lock and the listening socket. The socket is ha
 collector is started again, clients wait in the backlog and none is refused. Children watch a pipe whose other end only the
 supervisor holds: they leave when it dies, however it dies.
 
+While `headwater migrate` carries the log to Kafka, only the collector runs, on the workspace that the log goes to
+(`headwater.run.relay`).
+
 The end, on SIGTERM or SIGINT: close the socket; the collector answers what is open and flushes; the processor finishes its
 backlog; the destinations deliver theirs, as far as it moves. Each step is bounded; a second signal kills what is left.
 """
@@ -16,7 +19,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,11 +28,13 @@ import msgspec
 
 from headwater import logs
 from headwater.clock import Clock, SystemClock
+from headwater.log import moving
 from headwater.paths import DataDir
 from headwater.run import configuration, exits, files
 from headwater.run.orphans import wait_for_orphans
 from headwater.run.ports import free_port, listen
 from headwater.run.process import Child
+from headwater.run.relay import Relay
 from headwater.run.settings import (
     DEFAULT_CLICKHOUSE_PORT,
     DEFAULT_PORT,
@@ -72,6 +77,7 @@ def up(options: UpOptions, command_line: CommandLine = command) -> int:
     try:
         loaded = _workspace(options)
         configuration.require_engine(loaded)
+        moving.check(data, loaded.workspace.log, "collector")
         wait_for_orphans(data)
         files.clean(data)
         configuration.keep(loaded, data)
@@ -125,27 +131,72 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._signals = 0
         self._lifeline, self._hold = os.pipe()  # `_hold` is never handed on: it closes when this process ends
-        self.children = {
-            stage: Child(stage, partial(self._command, stage), clock, self._write_up) for stage in STAGES
-        }
+        self._relay = Relay(options.data, loaded)
+        self.children: dict[Stage, Child] = {}
 
     async def run(self) -> int:
         """Start, say when events can come, wait for a signal, stop in order; the exit code."""
-        self._watcher = self._watch()
         self._handle_signals()
         async with asyncio.TaskGroup() as tasks:
-            for child in self.children.values():
-                tasks.create_task(child.keep())
-            watching = tasks.create_task(self._watcher.run())
+            self._tasks = tasks
+            self._start(self._relay.stages())
+            self._watch()
             announcing = tasks.create_task(self._announce())
+            relaying = tasks.create_task(self._relay.run(self))
             await self._stop.wait()
-            watching.cancel()
+            self._watching.cancel()
             announcing.cancel()
+            relaying.cancel()
+            await asyncio.wait({relaying})
             clean = await self._drain()
         os.close(self._hold)
         os.close(self._lifeline)
         logger.info("stopped")
         return exits.OK if clean else exits.FAILED
+
+    def _start(self, stages: Sequence[Stage]) -> None:
+        for stage in stages:
+            child = Child(stage, partial(self._command, stage), self._clock, self._write_up)
+            self.children[stage] = child
+            self._tasks.create_task(child.keep())
+
+    async def change(self, loaded: Loaded, stages: Sequence[Stage]) -> None:
+        """Go on with these stages on this workspace: what runs on another one leaves, the collector first.
+
+        The socket stays: clients wait in its backlog while the collector starts again, and none is refused.
+        """
+        other = loaded.file != self._loaded.file
+        leaving = [stage for stage in STAGES if stage in self.children and (other or stage not in stages)]
+        if other:
+            self._take_over(loaded)
+            self._engine = self._engine or configuration.embedded_clickhouse(loaded.workspace)
+        if "collector" in leaving:
+            await self._leave("collector", stages)
+            leaving.remove("collector")
+        await asyncio.gather(*(self._leave(stage, stages) for stage in leaving))
+        self._start([stage for stage in stages if stage not in self.children])
+        if other:
+            self._watching.cancel()
+            self._watch()
+        self._write_up()
+
+    async def _leave(self, stage: Stage, stages: Sequence[Stage]) -> None:
+        await self.children[stage].stop(LEAVE_S)
+        del self.children[stage]
+        if stage in stages:
+            self._start([stage])
+
+    def _take_over(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        try:
+            configuration.keep(loaded, self._options.data)
+            configuration.remember(loaded.file, self._options.data)
+        except OSError as error:  # a full disk must not end the supervisor
+            logger.error("cannot note the workspace in run/: %s", error.strerror)  # noqa: TRY400
+
+    def end(self) -> None:
+        """Stop, as if asked to."""
+        self._stop.set()
 
     def _command(self, stage: Stage, ready_fd: int) -> tuple[list[str], list[int]]:
         options = self._options
@@ -167,7 +218,7 @@ class Supervisor:
             settings = msgspec.structs.replace(settings, listen_fd=self._listening.fileno())
         return self._command_line(settings), handed
 
-    def _watch(self) -> Watcher:
+    def _watch(self) -> None:
         def applied(loaded: Loaded) -> None:
             configuration.keep(loaded, self._options.data)
             if configuration.embedded_clickhouse(loaded.workspace) and not self._engine:
@@ -175,7 +226,8 @@ class Supervisor:
                 self._write_up()
 
         reload = partial(configuration.read, self._loaded.file)
-        return Watcher(LiveWorkspace(self._loaded.workspace), self._loaded, reload, applied=applied)
+        self._watcher = Watcher(LiveWorkspace(self._loaded.workspace), self._loaded, reload, applied=applied)
+        self._watching = self._tasks.create_task(self._watcher.run())
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -193,14 +245,19 @@ class Supervisor:
 
     def _hurry(self) -> None:
         self._watcher.hurry()
+        self._relay.hurry()
         for child in self.children.values():
             if child.ready.is_set():  # earlier, it has no handler yet and will read the file anyway
                 child.signal(signal.SIGHUP)
 
     async def _announce(self) -> None:
-        for child in self.children.values():
+        for child in list(self.children.values()):
             await child.ready.wait()
-        if self._engine and not await _answers(self._clickhouse_port, CLICKHOUSE_S):
+        if (
+            "destinations" in self.children
+            and self._engine
+            and not await _answers(self._clickhouse_port, CLICKHOUSE_S)
+        ):
             logger.error(
                 "ClickHouse does not answer on port %d yet; events are taken all the same",
                 self._clickhouse_port,
@@ -226,7 +283,8 @@ class Supervisor:
     async def _drain(self) -> bool:
         logger.info("stopping: no more events are taken, what is in flight is finished")
         self._listening.close()
-        return all([await self.children[stage].stop(LEAVE_S) for stage in STAGES])
+        leaving = [self.children[stage] for stage in STAGES if stage in self.children]
+        return all([await child.stop(LEAVE_S) for child in leaving])
 
 
 async def _answers(port: int, seconds: float) -> bool:

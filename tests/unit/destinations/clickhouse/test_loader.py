@@ -17,7 +17,7 @@ from destinations.clickhouse.anew import begin_anew, loaded_before
 from destinations.clickhouse.engine import ClickHouse, Client, EngineError
 from destinations.kit import dlq
 from destinations.kit.books import Books, all_totals
-from destinations.kit.records import Dead, decode_dead
+from destinations.kit.records import Dead, Totals, decode_dead, encode
 from headwater import profile
 from headwater.clock import SystemClock
 from headwater.log import topics
@@ -555,3 +555,51 @@ async def test_a_dead_letter_of_a_side_topic_is_counted_like_any_other(clean: Cl
         await dlq.discard(log, Books.of(log, "warehouse"), SystemClock())
     totals = (await all_totals(log))["warehouse"]
     assert (totals.dead, totals.discarded, totals.balances()) == (0, 1, True)
+
+
+def _dropped(message_id: str) -> bytes:
+    """The line of a dropped event."""
+    inner = {"messageId": message_id, "sourceId": "web", "type": "track", "receivedAt": TIME_TEXT}
+    line = {
+        "reason": "duplicate",
+        "processor": "dedupe",
+        "detail": "",
+        "droppedAt": TIME_TEXT,
+        "event": inner,
+    }
+    return json.dumps(line).encode()
+
+
+async def test_a_log_that_goes_on_from_another_one_has_places_of_its_own(clean: ClickHouse) -> None:
+    """Its offsets begin at 0 again; what is newer stays newer, and a repair takes no row of the old log for its own."""
+    old, new = MemoryLog(), MemoryLog()
+    for number in range(3):
+        user = profile.User("u1", {"plan": (Raw(b'"old"'), number)}, first_seen=1, last_seen=9)
+        await old.append([entry(profile.encode(user), topic=topics.PROFILES, key=b"user:u1")])
+        await old.append([entry(_dropped(f"old{number}"), topic=topics.DROPPED), entry(event(f"e{number}"))])
+    async with loading(clean, old):
+        await loaded(old, (topics.PROCESSED, topics.PROFILES, topics.DROPPED))
+    kept = Totals(destination="warehouse", read=3, delivered=3, before=3)
+    await new.append([entry(encode(kept), topic=topics.DESTINATION_TOTALS, key=b"warehouse")])
+    user = profile.User("u1", {"plan": (Raw(b'"new"'), 9)}, first_seen=1, last_seen=9)
+    await new.append([entry(profile.encode(user), topic=topics.PROFILES, key=b"user:u1")])
+    await new.append([entry(_dropped("new0"), topic=topics.DROPPED), entry(event("e9"))])
+    for topic in (
+        topics.DROPPED,
+        topics.PROCESSED,
+    ):  # as a loader that was killed before its insert leaves it
+        owner = await new.claim(GROUP, tp := TopicPartition(topic, 0))
+        transaction = owner.begin()
+        transaction.advance(tp, Position(0, '{"to": 1}'))
+        await transaction.commit()
+    async with loading(clean, new):
+        await loaded(new, (topics.PROCESSED, topics.PROFILES, topics.DROPPED))
+    assert base_rows(clean) == ["e0", "e1", "e2", "e9"]
+    assert clean.query(
+        "SELECT message_id, log_offset FROM headwater.dropped_events WHERE message_id = 'new0'"
+    ) == [["new0", 3]]
+    assert clean.query("SELECT toString(traits.plan) FROM headwater.user_profiles FINAL WHERE id = 'u1'") == [
+        ["new"]
+    ]
+    books = (await all_totals(new))["warehouse"]
+    assert (books.read, books.delivered, books.before) == (4, 4, 3)
