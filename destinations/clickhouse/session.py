@@ -141,7 +141,7 @@ class Session:
         ):
             return
         begin = self._next.get(batch.tp, batch.records[0].offset)
-        fresh = Portion(batch.tp, begin, begin, before=self._books.totals.before)
+        fresh = Portion(batch.tp, begin, begin, before=self._pages[batch.tp].before)
         portion = self._waiting.setdefault(batch.tp, fresh)
         portion.take(batch.records)
         portion.end = self._next[batch.tp] = batch.next_offset
@@ -267,7 +267,7 @@ class Session:
             logger.error(
                 "%s[%d]: retention removed %d to %d before they were verified", *tp, position.offset, begin
             )
-        portion = Portion(tp, begin, end, before=self._books.totals.before)
+        portion = Portion(tp, begin, end, before=page.before)
         at = begin
         while at < end:
             batch = await loader.log.read(tp, at, max_bytes=POLL_BYTES)

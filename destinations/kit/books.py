@@ -4,8 +4,9 @@ Every input partition has a row of its own, written by nobody but the partition'
 one transaction. Whatever is killed whenever, and however many processes share the partitions, what was read is the sum
 of what was delivered, filtered, is retrying, dead or discarded, in every row and therefore in their sum.
 
-The rows are in the topic `totals.destinations` under `destination/topic/partition`. Installations of before had one row for
-a destination, under its name: it stands for ever as it was left, and is added to the others.
+The rows are in the topic `totals.destinations` under `destination/topic/partition`. A row under the destination's name
+alone holds what was counted before there were such rows, or in a log before this one (`headwater migrate`): it stands for
+ever as it was left, and is added to the others.
 """
 
 from __future__ import annotations
@@ -89,14 +90,15 @@ class Books:
         """
         rows = await _rows(self.log)
         present = await log_ids(self.log)
-        before = rows.get(self.name.encode(), Totals(destination=self.name))
+        empty = Totals(destination=self.name)
+        base = rows.get(self.name.encode(), empty)
         pages = {
-            tp: Page(self, tp, owner, rows.get(key_of(self.name, tp), Totals(destination=self.name)))
+            tp: Page(self, tp, owner, rows.get(key_of(self.name, tp), empty), base.before)
             for tp, owner in owners.items()
         }
         for tp, page in pages.items():
             number = str(tp.partition)
-            known = page.totals.logs.get(number) or before.logs.get(number)
+            known = page.totals.logs.get(number) or base.logs.get(number)
             if has_lineage(tp) and known and present.get(number, known) != known:
                 await page.begin_anew(present[number])
         return pages
@@ -108,10 +110,15 @@ class Books:
 
 
 class Page:
-    """The row of one input partition in the hands of its owner; its transactions take turns."""
+    """The row of one input partition in the hands of its owner; its transactions take turns.
 
-    def __init__(self, books: Books, tp: TopicPartition, owner: Owner, totals: Totals) -> None:
-        self.books, self.tp, self.owner, self.totals = books, tp, owner, totals
+    `before`: offsets that logs before this one had, to which places in tables are added.
+    """
+
+    def __init__(
+        self, books: Books, tp: TopicPartition, owner: Owner, totals: Totals, before: int = 0
+    ) -> None:
+        self.books, self.tp, self.owner, self.totals, self.before = books, tp, owner, totals, before
         self._turn = asyncio.Lock()
 
     @property

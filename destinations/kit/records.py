@@ -112,7 +112,7 @@ class Totals(Struct, kw_only=True, forbid_unknown_fields=True):
             dead=self.dead + change.dead,
             discarded=self.discarded + change.discarded,
             logs={**self.logs, **change.logs},
-            before=self.before,
+            before=max(self.before, change.before),
         )
 
 

@@ -152,16 +152,19 @@ async def counts(old: Log, log_ids: Sequence[str]) -> list[Record]:
 
 
 async def books(old: Log, names: Sequence[str], log_ids: Sequence[str]) -> list[Record]:
-    """The counts of the destinations, which go on; places in their tables go on behind those of the old log."""
-    from destinations.kit.records import decode_totals, encode
+    """What the destinations have counted, in one row each; places in their tables go on behind those of the old log."""
+    from destinations.kit.records import Totals, decode_totals, encode
 
     ends = [place.offset for topic in SHARED for place in (await _bounds(old, topic))[1]]
-    found = []
-    for key, value in (await latest(old, DESTINATION_TOTALS)).items():
-        if key.decode() not in names:
-            continue
-        was = decode_totals(value)
-        logs = {str(number): id_ for number, id_ in enumerate(log_ids)}
-        now = msgspec.structs.replace(was, logs=logs, before=was.before + max(ends))
-        found.append(Record(encode(now), key=key))
-    return found
+    sums: dict[str, Totals] = {}
+    for value in (await latest(old, DESTINATION_TOTALS)).values():
+        row = decode_totals(value)
+        if row.destination in names:
+            sums[row.destination] = sums.get(row.destination, Totals(destination=row.destination)).plus(row)
+    logs = {str(number): id_ for number, id_ in enumerate(log_ids)}
+    return [
+        Record(
+            encode(msgspec.structs.replace(now, logs=logs, before=now.before + max(ends))), key=name.encode()
+        )
+        for name, now in sums.items()
+    ]
