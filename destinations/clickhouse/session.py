@@ -150,7 +150,7 @@ class Session:
     def _wait_of(self, events: bool) -> float:
         """Events wait a little when little comes, longer when inserts are slow; side topics a second."""
         config, factor = self._loader.config, self._loader.pressure.factor
-        wait = min(config.max_wait_s, max(config.min_wait_s, 2 * self._took)) if events else config.max_wait_s
+        wait = min(config.max_wait_s, max(config.min_wait_s, self._took)) if events else config.max_wait_s
         return wait * factor
 
     def _patience(self) -> float:
@@ -201,8 +201,11 @@ class Session:
         async with loader.step:
             await asyncio.gather(*(self._intend(one.portion) for one in prepared))
             await loader.work(partial(loader.insert, prepared, repair=False))
-            for one in prepared:
-                await loader.finish(self._pages[one.portion.tp], one)
+            # Side by side, as a transaction of Kafka is mostly waiting; all of them end before anything is made of a failure.
+            finishing = (loader.finish(self._pages[one.portion.tp], one) for one in prepared)
+            for failure in await asyncio.gather(*finishing, return_exceptions=True):
+                if isinstance(failure, BaseException):
+                    raise failure
         self._took = took + loader.clock.monotonic() - started
         self.flushed = True
 
