@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from headwater.clock import Clock
 
-SLICE_S = 0.01
+SLICE_S = 0.003
 
 
 class Turns:
