@@ -201,7 +201,7 @@ class Session:
         async with loader.step:
             await asyncio.gather(*(self._intend(one.portion) for one in prepared))
             await loader.work(partial(loader.insert, prepared, repair=False))
-            # Side by side, as a transaction of Kafka is mostly waiting; all of them end before anything is made of a failure.
+            # Side by side, for a transaction is mostly waiting; all of them end before anything is made of a failure.
             finishing = (loader.finish(self._pages[one.portion.tp], one) for one in prepared)
             for failure in await asyncio.gather(*finishing, return_exceptions=True):
                 if isinstance(failure, BaseException):

@@ -35,8 +35,8 @@ HEARTBEAT_MS = 500  # how soon members hear of a rebalance
 REBALANCE_MS = 30_000  # how long a member may take to let go
 FETCH_BYTES = 4 << 20  # of one answer, compressed
 WAIT_MS = 500
-# A transaction costs about the same for one event as for a thousand: what comes within this time of the last batches waits for
-# its company. Under load working through them takes longer than this, and nothing waits.
+# A transaction costs about the same for one event as for a thousand: what comes within this time of the last batches
+# waits for company. Under load working through them takes longer than this, and nothing waits.
 GATHER_S = 0.1
 JOIN_S = 60.0
 CLOSE_S = 10.0
