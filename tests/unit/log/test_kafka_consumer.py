@@ -72,6 +72,24 @@ def member_of(broker: Broker, **places: Place) -> KafkaMember:
     return member
 
 
+async def test_what_follows_at_once_gathers_and_nothing_of_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next poll waits for company, at most as long as its caller; the first one after a silence does not wait."""
+    monkeypatch.setattr(module, "GATHER_S", 0.2)
+    broker = Broker()
+    member = member_of(broker, p0=Place(101, 2, Answer(2, *broker.records[2:4])))
+    loop = asyncio.get_running_loop()
+    (first,) = await member.poll()
+    polled = loop.time()
+    await asyncio.gather(*member._fetches.values())
+    assert await member.poll(timeout=0.001) == []
+    (second,) = await member.poll(timeout=10)
+    assert loop.time() - polled >= 0.2
+    assert [record.offset for record in (*first.records, *second.records)] == [2, 3, 4, 5]
+    await asyncio.gather(*member._fetches.values())
+
+
 async def test_a_seek_right_after_a_poll_is_not_undone_by_the_fetch_it_began() -> None:
     """The next answer is asked for while the last one is processed; who seeks back at once gets what it asked for."""
     broker = Broker()
