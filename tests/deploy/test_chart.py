@@ -25,7 +25,7 @@ from tests.deploy.chart import (
     pods,
     selects,
 )
-from tests.support.deploying import awaited, command_line, image_environment, workspace
+from tests.support.deploying import command_line, image_environment, workspace
 
 KUBERNETES = ("1.27", "1.37")  # the oldest the chart allows, the newest there are schemas of
 CUSTOM = ("ServiceMonitor",)  # of an operator, with no schema here
@@ -41,7 +41,6 @@ def label(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-STARTED = [pytest.param(*one, marks=[awaited("topics")] if one[1]["kind"] == "Job" else []) for one in USED]
 each_pod = pytest.mark.parametrize(("name", "owner", "template"), USED, ids=label)
 each_set = pytest.mark.parametrize("name", RENDERED)
 
@@ -147,7 +146,7 @@ def loaded(name: str, owner: Manifest, template: Manifest, folder: Path) -> Work
     return workspace(file, variables(name, owner, template))
 
 
-@pytest.mark.parametrize(("name", "owner", "template"), STARTED, ids=label)
+@each_pod
 def test_a_pod_starts_a_command_line_that_exists_on_a_workspace_that_loads(
     name: str, owner: Manifest, template: Manifest, tmp_path: Path
 ) -> None:

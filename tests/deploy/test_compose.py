@@ -15,7 +15,7 @@ import crossplane
 import pytest
 
 from headwater.workspace.model import Workspace
-from tests.support.deploying import DEPLOY, awaited, command_line, image_environment, tool, workspace
+from tests.support.deploying import DEPLOY, command_line, image_environment, tool, workspace
 
 FILE = DEPLOY / "docker-compose.yml"
 EXAMPLE = DEPLOY / ".env.example"
@@ -100,9 +100,7 @@ def test_a_stage_can_write_to_its_own_data_alone(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "name", [*sorted(set(OURS) - {"topics"}), pytest.param("topics", marks=awaited("topics"))]
-)
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_a_stage_starts_a_command_line_that_exists_on_a_workspace_that_loads(name: str) -> None:
     """The real command line and the real loader, with the variables of image and service."""
     service = ours()[name]

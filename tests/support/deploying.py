@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import pytest
 import typer.main
 
 from destinations.kit.registry import secrets_in, validate_destination
@@ -44,12 +43,6 @@ def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[
             name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
             context = command.make_context(name, rest, parent=context)
     return context.command_path.removeprefix("headwater "), context.params
-
-
-def awaited(command: str) -> pytest.MarkDecorator:
-    """Marks what must fail as long as a command that deploy/ starts does not exist, and must pass once it does."""
-    known: Any = typer.main.get_command(app)
-    return pytest.mark.xfail(command not in known.commands, reason=f"no command {command} yet", strict=True)
 
 
 def workspace(file: Path, environ: Mapping[str, str]) -> Workspace:
