@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from headwater.clock import ManualClock
 from headwater.errors import LogUnavailable
 from headwater.event import Accepted, Drop, Event, encode_accepted
 from headwater.log.memory import MemoryLog
-from headwater.log.protocol import Consumer, Entry, Record, TopicPartition
+from headwater.log.protocol import Consumer, Entry, Lag, Record, TopicPartition
 from headwater.log.topics import (
     ACCEPTED,
     DROPPED,
@@ -41,6 +42,7 @@ from processors.profiles import Profiles
 from processors.totals import Totals, Triple
 from processors.worker import Worker
 
+DRAIN_S = 60.0
 POISON = "poison"  # events of this name make the last step of the rig's chain raise
 TABLES = ("links", "users", "accounts", "memberships")
 CLOCK_MS = 1_750_000_000_000
@@ -160,7 +162,9 @@ class Rig:
 
     async def drain(self, worker: Worker, consumer: Consumer) -> None:
         """Step the worker until everything accepted is committed."""
-        for _ in range(200):
+        behind: list[Lag] = []
+        give_up = time.monotonic() + DRAIN_S
+        while time.monotonic() < give_up:
             await worker._once(consumer)
             behind = await self.log.lag(PROCESSOR_GROUP, [ACCEPTED])
             if not worker._opening and not any(lag.events for lag in behind):
