@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ROUNDS ?= 10
 BROKERS ?= 1
 
-.PHONY: help demo demo-kafka test check fmt lint types imports unit crash crash-kafka bench docs clean
+.PHONY: help demo demo-kafka test js check fmt lint types imports unit crash crash-kafka bench docs clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,10 @@ demo: $(VENV)/.run ## install, start everything on this machine, send a demo str
 demo-kafka: $(VENV)/.run ## the same on Apache Kafka: one broker on loopback, installed with Maven at the first start (needs Java)
 	@$(BIN)/headwater demo --kafka $(if $(DEMO_EXIT),--exit,)
 
-test: system-deps $(VENV)/.dev node-deps check unit ## install what the tests need (Debian, PyPI, npm), then lint, types, import rules and all tests
+test: system-deps $(VENV)/.dev node-deps check js unit ## install what the tests need (Debian, PyPI, npm), then lint, types, import rules and all tests
+
+js: js-deps ## the JavaScript SDKs: install, lint and types, build, test
+	@cd sdk/javascript && npm run --silent check && npm run --silent build && npm run --silent test
 
 check: lint types imports ## lint, types and import rules
 
@@ -52,7 +55,7 @@ docs: $(VENV)/.dev ## run every command and code block of the docs
 	$(BIN)/pytest tests/docs
 
 clean: ## remove environments, caches and demo data
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist tests/e2e/node/node_modules
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist tests/e2e/node/node_modules sdk/javascript/node_modules sdk/javascript/packages/*/dist
 
 # --- environments -----------------------------------------------------------------------------------------------------
 # A stamp file says what is installed; it is older than pyproject.toml when something changed.
@@ -71,9 +74,12 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/uv
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[local]' --group dev
 	@touch $@ $(VENV)/.run
 
-.PHONY: system-deps node-deps
+.PHONY: system-deps node-deps js-deps
 system-deps:
 	@bash deploy/dev/system-deps.sh
 
 node-deps:
 	@cd tests/e2e/node && npm install --silent --no-audit --no-fund
+
+js-deps:
+	@cd sdk/javascript && npm install --silent --no-audit --no-fund --omit-lockfile-registry-resolved
