@@ -31,6 +31,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	cd sdk/python && $(abspath $(BIN))/mypy
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports

@@ -1,0 +1,3 @@
+"""The version of the package; a test compares it with `sdk/VERSION`."""
+
+VERSION = "1.0.0"
