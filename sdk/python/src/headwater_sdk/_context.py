@@ -1,0 +1,62 @@
+"""What belongs to the work at hand: the user, account and context of a request, put on every call made within it.
+
+Carried by one context variable, so that threads, asyncio tasks and requests do not see each other's.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from types import MappingProxyType, TracebackType
+from typing import Any, Mapping, NamedTuple
+
+
+class Bound(NamedTuple):
+    """What is bound now; absent parts are None, `context` is a read-only mapping. What a call itself gives wins."""
+
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    account: str | None = None
+    context: Mapping[str, Any] = MappingProxyType({})
+
+
+_NOTHING = Bound()
+_bound: ContextVar[Bound] = ContextVar("headwater_bound", default=_NOTHING)
+
+
+def current() -> Bound:
+    """Return what is bound in this thread or task."""
+    return _bound.get()
+
+
+class bind:  # noqa: N801 - used like a function: `with bind(user_id="u1"):`
+    """Bind a user, an account or context to the calls within a `with` block; what is not given stays as it was outside.
+
+    `context` is laid over the outer one key by key (`page`, `ip`, ...).
+    """
+
+    def __init__(
+        self,
+        user_id: str | None = None,
+        anonymous_id: str | None = None,
+        account: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Nothing is bound before the block is entered."""
+        self._given = Bound(user_id, anonymous_id, account, context or {})
+        self._tokens: list[Token[Bound]] = []
+
+    def __enter__(self) -> Bound:
+        outer, given = _bound.get(), self._given
+        bound = Bound(
+            outer.user_id if given.user_id is None else given.user_id,
+            outer.anonymous_id if given.anonymous_id is None else given.anonymous_id,
+            outer.account if given.account is None else given.account,
+            MappingProxyType({**outer.context, **given.context}),
+        )
+        self._tokens.append(_bound.set(bound))
+        return bound
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _bound.reset(self._tokens.pop())

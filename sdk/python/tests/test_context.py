@@ -1,0 +1,52 @@
+"""What a request binds is on the calls within it and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from headwater_sdk._context import Bound, bind, current
+
+
+def test_a_block_binds_and_the_outer_state_returns_also_after_an_error() -> None:
+    """Inner blocks keep what they do not give; context is laid over key by key and cannot be changed."""
+    with bind(user_id="u1", account="acme", context={"ip": "192.0.2.1", "page": {"path": "/"}}):
+        with (
+            pytest.raises(ZeroDivisionError),
+            bind(anonymous_id="a1", context={"page": {"path": "/two"}}) as inner,
+        ):
+            assert (
+                inner == current() == Bound("u1", "a1", "acme", {"ip": "192.0.2.1", "page": {"path": "/two"}})
+            )
+            with pytest.raises(TypeError):
+                inner.context["ip"] = ""  # type: ignore[index]
+            raise ZeroDivisionError
+        assert current() == Bound("u1", None, "acme", {"ip": "192.0.2.1", "page": {"path": "/"}})
+    assert current() == Bound()
+
+
+def test_the_same_binding_may_be_entered_again_within_itself() -> None:
+    """A handler may call another one that is decorated likewise."""
+    binding = bind(user_id="u1")
+    with binding, binding:
+        assert current().user_id == "u1"
+    assert current() == Bound()
+
+
+async def test_tasks_and_threads_do_not_see_each_others() -> None:
+    """A task inherits what is bound where it is made; a thread begins with nothing."""
+
+    async def work(user: str) -> str | None:
+        with bind(user_id=user):
+            await asyncio.sleep(0)
+            return current().user_id
+
+    seen: list[Bound] = []
+    with bind(account="acme"):
+        assert await asyncio.gather(work("u1"), work("u2")) == ["u1", "u2"]
+        thread = threading.Thread(target=lambda: seen.append(current()))
+        thread.start()
+        thread.join()
+    assert seen == [Bound()]

@@ -1,0 +1,390 @@
+"""Events on disk are neither lost nor sent by two processes, whatever is killed, torn, full or forked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+import types
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headwater_sdk import _filelock, _segment
+from headwater_sdk._spill import Spill, SpillError
+
+EVENTS = [b'{"n":%d}' % number for number in range(10)]
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> str:
+    """A directory that does not exist yet."""
+    return str(tmp_path / "spill")
+
+
+def drain(spill: Spill) -> list[bytes]:
+    """Claim and finish everything that is free."""
+    events: list[bytes] = []
+    while (segment := spill.claim()) is not None:
+        assert segment.damaged == 0
+        events += segment.events
+        segment.done()
+    return events
+
+
+def files(folder: str) -> list[str]:
+    """The names in the directory."""
+    return sorted(os.listdir(folder))
+
+
+def test_events_come_back_in_order_in_portions_of_a_request(folder: str) -> None:
+    """Segments end at the number of events and bytes that fit into one request."""
+    spill = Spill(folder, segment_events=3, segment_bytes=60)
+    spill.append(EVENTS[:4])
+    spill.append([b'"' + b"x" * 100 + b'"'])
+    spill.append(EVENTS[4:6])
+    sizes = []
+    events: list[bytes] = []
+    while (segment := spill.claim()) is not None:
+        sizes.append(len(segment.events))
+        events += segment.events
+        segment.done()
+    assert sizes == [3, 1, 1, 2]
+    assert events == [*EVENTS[:4], b'"' + b"x" * 100 + b'"', *EVENTS[4:6]]
+    assert files(folder) == []
+
+
+def test_the_directory_and_its_files_are_the_users_own(folder: str) -> None:
+    """Events may hold personal data."""
+    Spill(folder).append(EVENTS)
+    assert os.stat(folder).st_mode & 0o077 == 0
+    assert os.stat(os.path.join(folder, files(folder)[0])).st_mode & 0o077 == 0
+
+
+def test_nothing_is_claimed_where_nothing_was_written(folder: str) -> None:
+    """A directory that is not there is an empty one, and reading does not make it."""
+    spill = Spill(folder)
+    assert spill.claim() is None
+    assert spill.size == 0
+    assert not os.path.exists(folder)
+
+
+def test_what_is_written_after_a_claim_is_a_segment_of_its_own(folder: str) -> None:
+    """A claimed segment does not grow: what was read from it is all there is when it is deleted."""
+    spill = Spill(folder)
+    spill.append(EVENTS[:1])
+    first = spill.claim()
+    spill.append(EVENTS[1:2])
+    assert first is not None
+    first.done()
+    assert drain(spill) == EVENTS[1:2]
+
+
+def test_a_segment_that_is_written_or_claimed_is_nobody_elses(folder: str) -> None:
+    """Only what is sealed, released or left behind is free."""
+    one, other = Spill(folder, segment_events=2), Spill(folder)
+    one.append(EVENTS[:3])
+    sealed = other.claim()
+    assert sealed is not None
+    assert sealed.events == EVENTS[:2]
+    assert other.claim() is None
+    assert drain(one) == EVENTS[2:3]
+    sealed.release()
+    sealed.release()
+    sealed.done()
+    assert drain(one) == EVENTS[:2]
+
+
+def test_closing_leaves_everything_to_the_next_start(folder: str) -> None:
+    """Claimed and unclaimed events alike."""
+    spill = Spill(folder, segment_events=2)
+    spill.append(EVENTS[:3])
+    assert spill.claim() is not None
+    spill.close()
+    assert drain(Spill(folder)) == EVENTS[:3]
+
+
+APPEND = """
+import sys
+from headwater_sdk._spill import Spill
+spill = Spill(sys.argv[1], segment_events=7)
+number = 0
+while True:
+    spill.append([b'{"n":%d}' % number])
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+    number += 1
+"""
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """Run Python code in a process of its own that prints what it has done."""
+    source = str(pathlib.Path(_segment.__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": source},
+    )
+
+
+def test_every_event_acknowledged_before_a_kill_is_there_once_and_in_order(folder: str) -> None:
+    """SIGKILL in the middle of a stream of appends: what `append` returned from is on disk, at most one more besides."""
+    child = start(APPEND, folder)
+    assert child.stdout is not None
+    acknowledged = [int(child.stdout.readline()) for _ in range(100)]
+    survivor = Spill(folder)
+    child.kill()
+    acknowledged += [int(text) for text in child.stdout.read().split()]
+    child.wait(10)
+    child.stdout.close()
+    found = drain(survivor)
+    assert found[: len(acknowledged)] == [b'{"n":%d}' % number for number in acknowledged]
+    assert len(found) - len(acknowledged) in (0, 1)
+
+
+CLAIM = """
+import sys
+from headwater_sdk._spill import Spill
+spill = Spill(sys.argv[1])
+segment = spill.claim()
+print(len(segment.events), flush=True)
+sys.stdin.read() if len(sys.argv) > 2 else None
+input()
+"""
+
+
+def test_a_crash_between_delivery_and_done_repeats_the_segment(folder: str) -> None:
+    """A dead process's claim is taken over; while it lives it is not."""
+    writer = Spill(folder)
+    writer.append(EVENTS)
+    writer.close()
+    source = str(pathlib.Path(_segment.__file__).parents[1])
+    child = subprocess.Popen(
+        [sys.executable, "-c", CLAIM, folder],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": source},
+    )  # fmt: skip
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "10\n"
+        assert writer.claim() is None
+        child.send_signal(signal.SIGKILL)
+    assert drain(writer) == EVENTS
+
+
+TAKE_ALL = """
+import sys
+from headwater_sdk._spill import Spill
+spill = Spill(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+while (segment := spill.claim()) is not None:
+    for event in segment.events:
+        print(event.decode())
+    segment.done()
+"""
+
+
+def test_processes_that_claim_at_once_share_the_events_without_overlap(folder: str) -> None:
+    """Three processes empty 200 segments together: each event comes out of exactly one of them."""
+    writer = Spill(folder, segment_events=2)
+    events = [b'{"n":%d}' % number for number in range(400)]
+    writer.append(events)
+    writer.close()
+    source = str(pathlib.Path(_segment.__file__).parents[1])
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKE_ALL, folder],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": source},
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    taken = [child.communicate(timeout=30)[0].split() for child in children]
+    assert sorted(event for events in taken for event in events) == sorted(event.decode() for event in events)
+    assert files(folder) == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 10_000), torn=st.booleans())
+def test_damage_costs_only_the_records_it_touches(folder: str, at: int, torn: bool) -> None:
+    """A file cut off, or one byte wrong, anywhere: the other events are read, the damaged are counted, nothing raises."""
+    writer = Spill(folder)
+    writer.append(EVENTS)
+    writer.close()
+    path = os.path.join(folder, files(folder)[0])
+    data = pathlib.Path(path).read_bytes()
+    at %= len(data)
+    pathlib.Path(path).write_bytes(
+        data[:at] if torn else data[:at] + bytes([data[at] ^ 0x21]) + data[at + 1 :]
+    )
+    segment = Spill(folder).claim()
+    if segment is None:
+        assert torn
+        assert at == 0
+        return
+    assert all(event in EVENTS for event in segment.events)
+    if torn:
+        assert segment.events == EVENTS[: data[:at].count(b"\n")]
+        assert segment.damaged == (data[at - 1 : at] != b"\n")
+    else:
+        assert len(segment.events) in (8, 9)  # a damaged end of line takes the next record along
+        assert segment.damaged == 1 or data[at : at + 1] != b"\n"
+    segment.done()
+
+
+def test_a_full_directory_says_so_and_takes_events_again_when_there_is_room(folder: str) -> None:
+    """The error names the directory and the limit, and counts what of the call is safe; it looks again each second."""
+    now = [0.0]
+    spill = Spill(folder, max_bytes=110, clock=lambda: now[0], segment_events=2)
+    with pytest.raises(SpillError, match=r"spill is full: max_bytes=110 would be exceeded") as caught:
+        spill.append(EVENTS)
+    assert caught.value.written == 6
+    assert spill.size <= 110
+    segment = Spill(folder).claim()
+    assert segment is not None
+    segment.done()
+    now[0] = 1.0
+    spill.append(EVENTS[6:8])
+    assert drain(spill) == EVENTS[2:8]
+
+
+def test_a_full_directory_is_not_listed_for_each_event(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would cost the app's own thread some milliseconds a call, just when there is an outage."""
+    spill = Spill(folder, max_bytes=100, clock=lambda: 0.0, segment_events=2)
+    listed: list[str] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    for event in EVENTS * 10:
+        try:
+            spill.append([event])
+        except SpillError:
+            continue
+    assert len(listed) == 1
+
+
+def refuse(after: int) -> Any:
+    """A disk that takes so many more bytes and is full then."""
+    left = [after]
+    write = os.write
+
+    def limited(fd: int, data: Any) -> int:
+        if left[0] <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part = bytes(data)[: left[0]]
+        left[0] -= len(part)
+        return write(fd, part)
+
+    return limited
+
+
+@pytest.mark.parametrize("truncates", [True, False])
+def test_a_disk_that_fills_up_in_the_middle_leaves_whole_events_only(
+    folder: str, monkeypatch: pytest.MonkeyPatch, truncates: bool
+) -> None:
+    """The error says what is wrong; what was acknowledged stays, what comes later is whole, even if nothing can be undone."""
+    spill = Spill(folder)
+    spill.append(EVENTS[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", refuse(after=25))
+        if not truncates:
+            patch.setattr(os, "ftruncate", refuse(after=0))
+        with pytest.raises(SpillError, match=r"spill: No space left on device; see its disk"):
+            spill.append(EVENTS[2:5])
+    spill.append(EVENTS[5:6])
+    events: list[bytes] = []
+    while (segment := spill.claim()) is not None:
+        events += segment.events
+        segment.done()
+    whole = [event for event in events if event not in EVENTS[2:5]]
+    assert whole == [*EVENTS[:2], EVENTS[5]]
+
+
+def test_a_directory_that_cannot_be_made_is_named_with_its_reason(tmp_path: pathlib.Path) -> None:
+    """A file is in the way; nothing but SpillError comes out."""
+    (tmp_path / "file").write_text("")
+    spill = Spill(str(tmp_path / "file" / "spill"))
+    with pytest.raises(SpillError, match=r"file/spill: .*; see its disk and its rights"):
+        spill.append(EVENTS)
+    with pytest.raises(SpillError):
+        spill.claim()
+
+
+def test_asked_to_sync_it_waits_for_the_disk(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file each time and the directory for a new name; without being asked, never."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    spill = Spill(folder)
+    spill.append(EVENTS[:1], sync=True)
+    assert len(synced) == 2
+    spill.append(EVENTS[1:2], sync=True)
+    assert len(synced) == 3
+    spill.append(EVENTS[2:3])
+    assert len(synced) == 3
+
+
+def test_a_file_that_others_saw_before_its_lock_is_left_to_them(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making and locking a file another process may take it for a dead one's: the writer makes another."""
+    answers = iter([False])
+    monkeypatch.setattr(_segment, "try_lock", lambda fd: next(answers, True) and _filelock.try_lock(fd))
+    spill = Spill(folder)
+    spill.append(EVENTS)
+    assert len(files(folder)) == 2
+    assert drain(spill) == EVENTS
+    assert files(folder) == []
+
+
+def test_a_forked_child_leaves_its_parents_segments_alone(folder: str) -> None:
+    """The child cannot send or delete what the parent claimed, its end frees nothing of the parent, its own events stay."""
+    spill = Spill(folder, segment_events=2)
+    spill.append(EVENTS[:3])
+    claimed = spill.claim()
+    assert claimed is not None
+    child = os.fork()
+    if child == 0:
+        claimed.done()
+        spill.append(EVENTS[9:])
+        os._exit(spill.claim() is None)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    other = Spill(folder)
+    assert drain(other) == EVENTS[9:]
+    spill.append(EVENTS[3:4])
+    claimed.done()
+    assert drain(spill) == EVENTS[2:4]
+
+
+def test_on_windows_a_byte_behind_the_content_is_locked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    """Windows keeps others from reading what is locked; that it refuses means another process has the file."""
+    locked: list[int] = []
+
+    def locking(fd: int, mode: int, count: int) -> None:
+        assert (mode, count) == (3, 1)
+        if locked:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        locked.append(os.lseek(fd, 0, os.SEEK_CUR))
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "msvcrt", types.SimpleNamespace(locking=locking, LK_NBLCK=3))  # type: ignore[arg-type]
+    try_lock = runpy.run_path(_filelock.__file__)["try_lock"]
+    (tmp_path / "file").write_text("content")
+    fd = os.open(tmp_path / "file", os.O_RDWR)
+    assert try_lock(fd)
+    assert not try_lock(fd)
+    os.close(fd)
+    assert locked == [1 << 30]
