@@ -1,0 +1,252 @@
+"""The six calls with the arguments and the order of segment-analytics-python, for every kind of client."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+
+from headwater_sdk._context import bind, current
+from headwater_sdk._encode import EncodeError, encode
+from headwater_sdk._ids import uuid7
+from headwater_sdk._log import log
+from headwater_sdk._message import Refused, add_id, add_object, add_text, begin, finish
+from headwater_sdk._report import DeliveryError, Event
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import uuid
+
+    from headwater_sdk._options import Settings
+
+    Id = Union[str, int, float, uuid.UUID, None]
+    Moment = Union[dt.datetime, str, float, None]
+
+Object = Optional[dict[str, Any]]
+Result = tuple[bool, dict[str, Any]]
+
+MOST_ACCOUNTS = 10_000
+
+
+class Calls:
+    """Builds messages. Each call returns whether the event was taken, and the message."""
+
+    def _configure(self, settings: Settings) -> None:
+        self.settings = settings
+        self.write_key, self.host = settings.target.write_key, settings.target.url.geturl()
+        self.debug, self.send, self.strict = settings.debug, settings.send, settings.strict
+        self._new_id: Callable[[], str] = uuid7
+        self._wall: Callable[[], float] = time.time
+        self._account: Optional[str] = None
+        self._accounts: OrderedDict[str, str] = OrderedDict()
+
+    def track(
+        self,
+        user_id: Id = None,
+        event: Optional[str] = None,
+        properties: Object = None,
+        context: Object = None,
+        timestamp: Moment = None,
+        anonymous_id: Id = None,
+        integrations: Object = None,
+        message_id: Id = None,
+    ) -> Result:
+        """Say that a user did something."""
+        body = ("properties", properties)
+        parts = (("event", event),)
+        extra = (context, timestamp, integrations, message_id)
+        return self._call("track", user_id, anonymous_id, body, extra, parts=parts)
+
+    def identify(
+        self,
+        user_id: Id = None,
+        traits: Object = None,
+        context: Object = None,
+        timestamp: Moment = None,
+        anonymous_id: Id = None,
+        integrations: Object = None,
+        message_id: Id = None,
+    ) -> Result:
+        """Say who a user is."""
+        body = ("traits", traits)
+        extra = (context, timestamp, integrations, message_id)
+        return self._call("identify", user_id, anonymous_id, body, extra)
+
+    def alias(
+        self,
+        previous_id: Id = None,
+        user_id: Id = None,
+        context: Object = None,
+        timestamp: Moment = None,
+        integrations: Object = None,
+        message_id: Id = None,
+    ) -> Result:
+        """Say that two ids are one user."""
+        ids = (("previousId", previous_id),)
+        extra = (context, timestamp, integrations, message_id)
+        return self._call("alias", user_id, None, None, extra, ids=ids)
+
+    def group(
+        self,
+        user_id: Id = None,
+        group_id: Id = None,
+        traits: Object = None,
+        context: Object = None,
+        timestamp: Moment = None,
+        anonymous_id: Id = None,
+        integrations: Object = None,
+        message_id: Id = None,
+    ) -> Result:
+        """Say which account a user belongs to, and what is known about the account."""
+        body = ("traits", traits)
+        ids = (("groupId", group_id),)
+        extra = (context, timestamp, integrations, message_id)
+        return self._call("group", user_id, anonymous_id, body, extra, ids=ids)
+
+    def page(
+        self,
+        user_id: Id = None,
+        category: Optional[str] = None,
+        name: Optional[str] = None,
+        properties: Object = None,
+        context: Object = None,
+        timestamp: Moment = None,
+        anonymous_id: Id = None,
+        integrations: Object = None,
+        message_id: Id = None,
+    ) -> Result:
+        """Say that a user saw a page."""
+        body = ("properties", properties)
+        parts = (("category", category), ("name", name))
+        extra = (context, timestamp, integrations, message_id)
+        return self._call("page", user_id, anonymous_id, body, extra, parts=parts)
+
+    def screen(
+        self,
+        user_id: Id = None,
+        category: Optional[str] = None,
+        name: Optional[str] = None,
+        properties: Object = None,
+        context: Object = None,
+        timestamp: Moment = None,
+        anonymous_id: Id = None,
+        integrations: Object = None,
+        message_id: Id = None,
+    ) -> Result:
+        """Say that a user saw a screen of a mobile app."""
+        body = ("properties", properties)
+        parts = (("category", category), ("name", name))
+        extra = (context, timestamp, integrations, message_id)
+        return self._call("screen", user_id, anonymous_id, body, extra, parts=parts)
+
+    # --- accounts ---------------------------------------------------------------------------------------------------
+
+    def account(self, group_id: str) -> bind:
+        """Put this account on the calls within a `with` block, as `context.groupId`."""
+        return bind(account=group_id)
+
+    def set_account(self, group_id: Optional[str], user_id: Id = None) -> None:
+        """Put this account on all following calls, or on those of one user; None clears it.
+
+        A bound account (`with client.account(...)`) wins over a user's, a user's over the client's, and what a call gives
+        in its context over all. The 10,000 users that were set last are remembered.
+        """
+        if user_id is None:
+            self._account = group_id
+            return
+        key = str(user_id)
+        self._accounts.pop(key, None)
+        if group_id is not None:
+            self._accounts[key] = group_id
+            if len(self._accounts) > MOST_ACCOUNTS:
+                self._accounts.popitem(last=False)
+
+    # --- from call to event -----------------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        kind: str,
+        user_id: Id,
+        anonymous_id: Id,
+        body: Optional[tuple[str, Object]],
+        extra: tuple[Object, Moment, Object, Id],
+        parts: tuple[tuple[str, Any], ...] = (),
+        ids: tuple[tuple[str, Any], ...] = (),
+    ) -> Result:
+        context, timestamp, integrations, message_id = extra
+        message = begin(kind, message_id or self._new_id(), timestamp, self._wall())
+        try:
+            user_id, anonymous_id, context = self._with_bound(kind, user_id, anonymous_id, context)
+            add_id(message, "messageId", message["messageId"])
+            add_id(message, "userId", user_id)
+            add_id(message, "anonymousId", anonymous_id)
+            for key, value in ids:
+                add_id(message, key, value)
+            for key, value in parts:
+                add_text(message, key, value)
+            if body is not None:
+                add_object(message, *body)
+            finish(message, context, integrations, timestamp)
+            return self._take(message)
+        except Refused as refused:
+            return self._refuse(message, refused.code, refused.message, refused)
+        except EncodeError as refused:
+            return self._refuse(message, "bad_request", str(refused), refused)
+        except DeliveryError:
+            raise  # strict
+        except Exception:
+            if self.strict:
+                raise
+            log().exception("a %s call failed within the SDK; the app goes on", kind)
+            return False, message
+
+    def _take(self, message: dict[str, Any]) -> Result:
+        event, problems = encode(message)
+        if problems:
+            self._warn([str(problem) for problem in problems])
+        if self.debug:
+            log().debug("%s", event.decode())
+        if not self.send:
+            return True, message
+        return self._put(event), message
+
+    def _refuse(self, message: dict[str, Any], code: str, why: str, error: Exception) -> Result:
+        if self.strict:
+            raise error
+        self._note_refused(message, code, why)
+        return False, message
+
+    def _with_bound(self, kind: str, user_id: Id, anonymous_id: Id, context: Object) -> tuple[Id, Id, Object]:
+        """Fill in what is bound to the work at hand, without joining two people.
+
+        A call about another user than the bound one does not get the bound anonymous id: identities would be merged.
+        """
+        if context is not None and not isinstance(context, dict):
+            raise Refused("bad_request", f"context is {context!r:.80}; pass a dict")
+        bound = current()
+        if bound.user_id is not None or bound.anonymous_id is not None:
+            if not user_id and not anonymous_id:
+                user_id, anonymous_id = bound.user_id, bound.anonymous_id
+            elif not anonymous_id and bound.user_id in (None, user_id):
+                anonymous_id = bound.anonymous_id
+            elif not user_id and anonymous_id == bound.anonymous_id:
+                user_id = bound.user_id
+        if bound.context:
+            context = {**bound.context, **(context or {})}
+        account = (
+            bound.account or self._accounts.get(str(user_id), self._account) if kind != "group" else None
+        )
+        if account and not (context and "groupId" in context):
+            context = {**(context or {}), "groupId": account}
+        return user_id, anonymous_id, context
+
+    # --- what a client does with it ---------------------------------------------------------------------------------
+
+    def _put(self, event: bytes) -> bool:
+        raise NotImplementedError
+
+    def _note_refused(self, message: Event, code: str, why: str) -> None:
+        raise NotImplementedError
+
+    def _warn(self, texts: list[str]) -> None:
+        raise NotImplementedError

@@ -1,0 +1,349 @@
+"""The decisions of delivery: what waits, what goes into the next request, when, and what an answer means for it.
+
+No I/O, no threads, no clock of its own: `_pipeline` (threads, synchronous) and `_async` (asyncio) drive it, and the contract
+cases run it in virtual time. Whoever drives it holds the lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Callable, NamedTuple, Optional, Protocol
+
+from headwater_sdk._answers import Answer, fate, refusal, rejections, wait_after
+from headwater_sdk._report import Ledger
+
+MOST_EVENT_BYTES = 32_768
+MOST_REQUEST_BYTES = 475_000
+_SPILL_FAILED = "the spill directory is full or not writable; raise spill_max_bytes or free the disk"
+
+
+class Limits(NamedTuple):
+    """How much waits, how much goes into a request, how long a batch is tried."""
+
+    upload_size: int = 100
+    upload_interval: float = 0.5
+    max_queue_size: int = 10_000
+    max_queue_bytes: int = 32 << 20
+    overflow: str = "drop_oldest"
+    max_retries: int = 10
+
+
+class Claim(Protocol):
+    """Events that were taken from a disk: crossed out when all are settled, or given back."""
+
+    def settled(self, count: int) -> None:
+        """Note that so many of its events are settled."""
+        ...
+
+    def release(self) -> None:
+        """Give them back: this process will not send them."""
+        ...
+
+
+class Batch:
+    """Events of one request. It stays the same at every attempt."""
+
+    __slots__ = ("attempts", "claim", "counted", "events")
+
+    def __init__(self, events: list[bytes], claim: Optional[Claim] = None) -> None:
+        self.events = events
+        self.claim = claim
+        self.attempts = 0  # failed ones, as X-Retry-Count says
+        self.counted = 0  # failed ones that are evidence against the batch
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Split in order, the first half the larger."""
+        middle = (len(self.events) + 1) // 2
+        return Batch(self.events[:middle], self.claim), Batch(self.events[middle:], self.claim)
+
+
+class Disk(Protocol):
+    """Where events wait that are not in memory (`overflow="spill"`)."""
+
+    count: int  # events that this process put there and did not take back
+
+    def put(self, event: bytes) -> bool:
+        """Keep an event; False when that failed."""
+        ...
+
+    def close(self) -> None:
+        """Leave what waits to other processes or the next start."""
+        ...
+
+    def wants(self) -> bool:
+        """Whether new events go to the disk although memory has room: older ones wait there."""
+        ...
+
+    def pending(self) -> bool:
+        """Whether it is worth to look for events."""
+        ...
+
+    def take(self) -> Optional[Batch]:
+        """Return events that waited, this process's or a dead one's, or None."""
+        ...
+
+
+class Core:
+    """The queue and the batches on their way. `accepted` and `settled` only grow; the difference waits."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        random: Callable[[], float],
+        disk: Optional[Disk] = None,
+    ) -> None:
+        self.limits = limits
+        self.ledger = Ledger()
+        self.disk = disk
+        self.accepted = self.settled = 0
+        self._monotonic, self._wall, self._random = monotonic, wall, random
+        self._queue: deque[bytes] = deque()
+        self._queue_bytes = 0
+        self._ahead: deque[Batch] = deque()  # go before the queue: to be retried, halves
+        self._under_way: Optional[Batch] = None
+        self._since = 0.0  # when the oldest event of the queue began to wait
+        self._not_before = 0.0
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def offer(self, event: bytes) -> Optional[bool]:
+        """Queue an event: True, or False when it was dropped, or None when the caller shall wait for room."""
+        size = len(event)
+        if size > MOST_EVENT_BYTES:
+            self.ledger.reject(
+                event, "event_too_large", f"{size:,} bytes; an event has at most {MOST_EVENT_BYTES:,}"
+            )
+            return False
+        if self.disk is not None and (self.disk.wants() or not self._fits(size)):
+            if self._to_disk(event):
+                return True
+            if not self._fits(size):
+                self.ledger.drop(event, "spill_failed", _SPILL_FAILED)
+                return False
+        elif not self._fits(size):
+            made = self._make_room(event)
+            if not made:
+                return made
+        self._note_wait()
+        self._queue.append(event)
+        self._queue_bytes += size
+        self.accepted += 1
+        return True
+
+    def _note_wait(self) -> None:
+        if not self._queue:
+            self._since = self._monotonic()
+
+    def _fits(self, size: int) -> bool:
+        limits = self.limits
+        return len(self._queue) < limits.max_queue_size and self._queue_bytes + size <= limits.max_queue_bytes
+
+    def _make_room(self, event: bytes) -> Optional[bool]:
+        too_large = len(event) > self.limits.max_queue_bytes
+        if self.limits.overflow == "block" and not too_large:
+            return None
+        if self.limits.overflow == "drop_newest" or too_large:
+            self.refuse(event)
+            return False
+        while self._queue and not self._fits(len(event)):
+            self.settled += 1
+            self.ledger.drop(self._pop(), "queue_full", self._full())
+        return True
+
+    def refuse(self, event: bytes) -> None:
+        """Drop an event for which there is no room."""
+        self.ledger.drop(event, "queue_full", self._full())
+
+    def _full(self) -> str:
+        limits = self.limits
+        return (
+            f"the queue holds at most {limits.max_queue_size:,} events and {limits.max_queue_bytes:,} bytes; "
+            "flush more often, raise max_queue_size, or set overflow"
+        )
+
+    def _to_disk(self, event: bytes) -> bool:
+        if self.disk is None or not self.disk.put(event):
+            return False
+        self._note_wait()
+        self.accepted += 1
+        return True
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many events are accepted and not settled."""
+        return self.accepted - self.settled
+
+    def due(self, urgent: bool = False) -> Optional[float]:
+        """Return seconds until the next request shall go, 0 for now, None while there is nothing to send."""
+        if self._under_way is not None:
+            return None
+        queued = len(self._queue) + (self.disk.count if self.disk is not None else 0)
+        if not (self._ahead or self._queue or (self.disk is not None and self.disk.pending())):
+            return None
+        at = self._not_before
+        full = queued >= self.limits.upload_size or self._queue_bytes >= MOST_REQUEST_BYTES
+        if not (urgent or self._ahead or full):
+            at = max(at, self._since + self.limits.upload_interval)
+        return max(0.0, at - self._monotonic())
+
+    def take(self) -> Optional[Batch]:
+        """Return the batch that goes now; `settle` or `restore` must follow."""
+        if not self._ahead:
+            self._fill()
+        if not self._ahead:
+            return None
+        self._under_way = self._ahead.popleft()
+        return self._under_way
+
+    def _fill(self) -> None:
+        if self._queue:
+            self._ahead.append(Batch(self._next_events()))
+            self._since = self._monotonic()
+        elif self.disk is not None:
+            self._from_disk(self.disk)
+
+    def _from_disk(self, disk: Disk) -> None:
+        mine = disk.count
+        found = disk.take()
+        if found is None:
+            self.settled += mine - disk.count  # another process has taken them over
+            return
+        self.accepted += len(found.events) - (mine - disk.count)  # a dead process's join ours
+        self._ahead.extend(within_limits(found, self.limits.upload_size))
+
+    def _pop(self) -> bytes:
+        event = self._queue.popleft()
+        self._queue_bytes -= len(event)
+        return event
+
+    def _next_events(self) -> list[bytes]:
+        events: list[bytes] = []
+        size = 0
+        while self._queue and len(events) < self.limits.upload_size:
+            size += len(self._queue[0]) + 1  # and a comma
+            if size > MOST_REQUEST_BYTES and events:
+                break
+            events.append(self._pop())
+        return events
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def restore(self, batch: Batch) -> None:
+        """Put back a batch whose request was interrupted; it was no attempt."""
+        if batch is self._under_way:
+            self._under_way = None
+            self._ahead.appendleft(batch)
+
+    def interrupted(self) -> None:
+        """Put back what is under way: whoever sent it is gone."""
+        if self._under_way is not None:
+            self.restore(self._under_way)
+
+    def settle(self, batch: Batch, answer: Answer) -> str:
+        """Take note of the answer; returns the batch's fate, `late` when it was given up meanwhile."""
+        if batch is not self._under_way:
+            return "late"
+        self._under_way = None
+        self._not_before = 0.0
+        what = fate(answer.status)
+        if what == "delivered":
+            self._delivered(batch, answer)
+        elif what == "split":
+            self._split(batch, answer)
+        elif what == "poison":
+            code, message = refusal(answer)
+            self._reject(batch, code, message, answer.status)
+        else:
+            self._again(batch, answer, counted=what == "counted")
+        return what
+
+    def _delivered(self, batch: Batch, answer: Answer) -> None:
+        bad = rejections(answer, len(batch.events))
+        for index, (code, message) in sorted(bad.items()):
+            self.ledger.reject(batch.events[index], code, message, answer.status)
+        self.ledger.delivered(len(batch.events) - len(bad))
+        self._done(batch)
+
+    def _split(self, batch: Batch, answer: Answer) -> None:
+        if len(batch.events) == 1:
+            self._reject(batch, "event_too_large", "the server refuses its size", answer.status)
+        else:
+            self._ahead.extendleft(reversed(batch.halves()))
+
+    def _again(self, batch: Batch, answer: Answer, counted: bool) -> None:
+        batch.attempts += 1
+        batch.counted += counted
+        if batch.counted > self.limits.max_retries:
+            said = f"the last of {batch.attempts} attempts was answered with HTTP {answer.status}"
+            for event in batch.events:
+                self.ledger.drop(event, "retries_exhausted", said, answer.status)
+            self._done(batch)
+            return
+        wait = wait_after(answer, batch.attempts, self._random, self._wall())
+        self._not_before = self._monotonic() + wait
+        self._ahead.appendleft(batch)
+
+    def _reject(self, batch: Batch, code: str, message: str, status: int) -> None:
+        for event in batch.events:
+            self.ledger.reject(event, code, message, status)
+        self._done(batch)
+
+    def _done(self, batch: Batch) -> None:
+        self.settled += len(batch.events)
+        if batch.claim is not None:
+            batch.claim.settled(len(batch.events))
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def give_up(self) -> int:
+        """Nothing more will be sent: what waits goes to the disk where there is one, else it is dropped and reported.
+
+        Returns how many events wait on the disk for the next start.
+        """
+        batches = (
+            [] if self._under_way is None else [self._under_way]
+        )  # its answer, should it come, is too late
+        batches.extend(self._ahead)
+        batches.append(Batch(list(self._queue)))
+        self._under_way = None
+        self._ahead.clear()
+        self._queue.clear()
+        self._queue_bytes = 0
+        left = sum(self._leave(batch) for batch in batches)
+        if self.disk is not None:
+            left += self.disk.count
+            self.disk.close()
+        self.settled = self.accepted
+        return left
+
+    def _leave(self, batch: Batch) -> int:
+        if batch.claim is not None:
+            batch.claim.release()
+            return len(batch.events)
+        for event in batch.events:
+            if self.disk is None:
+                why = "the client was closed before the server answered for the event"
+                self.ledger.drop(event, "closed", why)
+            elif not self.disk.put(event):
+                self.ledger.drop(event, "spill_failed", _SPILL_FAILED)
+        return 0
+
+
+def within_limits(batch: Batch, most: int) -> list[Batch]:
+    """Split a batch of any size into batches that a request may carry, in order."""
+    batches: list[Batch] = []
+    events: list[bytes] = []
+    size = 0
+    for event in batch.events:
+        if events and (len(events) == most or size + len(event) + 1 > MOST_REQUEST_BYTES):
+            batches.append(Batch(events, batch.claim))
+            events, size = [], 0
+        events.append(event)
+        size += len(event) + 1
+    if events:
+        batches.append(Batch(events, batch.claim))
+    return batches

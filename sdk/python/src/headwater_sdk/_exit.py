@@ -1,0 +1,81 @@
+"""The ends of a process: a bounded wait at exit, and a fork after which parent and child both go on.
+
+Pipelines are known weakly: one that is dropped with nothing to send goes away like any other object, and while it has
+something to send its thread keeps it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+import weakref
+from typing import Any, Protocol
+
+
+class Ends(Protocol):
+    """What has to be told about exit and fork."""
+
+    exit_timeout: float
+
+    def at_exit(self, timeout: float) -> None:
+        """Deliver within so many seconds."""
+        ...
+
+    def after_fork(self) -> None:
+        """Begin anew in the child."""
+        ...
+
+
+_known: weakref.WeakSet[Any] = weakref.WeakSet()
+_lock = threading.RLock()
+_registered = False
+# Their children leave with os._exit(), which runs no atexit handlers, but they have finalizers of their own.
+_FORKERS = ("multiprocessing.util", "billiard.util")
+
+
+def watch(ends: Ends) -> None:
+    """Tell `ends` of exit and fork from now on."""
+    global _registered  # noqa: PLW0603 - the interpreter has one list of handlers
+    with _lock:
+        _known.add(ends)
+        if not _registered:
+            _registered = True
+            atexit.register(_at_exit)
+            if hasattr(os, "register_at_fork"):  # not on Windows
+                os.register_at_fork(after_in_child=_after_fork)
+
+
+def _at_exit() -> None:
+    """Deliver what waits; all clients together take no longer than the most patient of them."""
+    everyone = list(_known)
+    until = time.monotonic() + max((one.exit_timeout for one in everyone), default=0.0)
+    for one in everyone:
+        one.at_exit(max(0.0, min(one.exit_timeout, until - time.monotonic())))
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread may have held it at the fork
+    _lock = threading.RLock()
+    for one in list(_known):
+        one.after_fork()
+    for name in _FORKERS:
+        module = sys.modules.get(name)
+        if module is not None:
+            module.register_after_fork(_CHILD, _finalize_with(module))
+
+
+class _Child:
+    """Somebody to register for: multiprocessing keeps its after-fork hooks by object."""
+
+
+_CHILD = _Child()
+
+
+def _finalize_with(module: Any) -> Any:
+    def register(_: _Child) -> None:
+        module.Finalize(None, _at_exit, exitpriority=100)
+
+    return register

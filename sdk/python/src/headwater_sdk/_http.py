@@ -1,0 +1,192 @@
+"""HTTP over one kept connection with `http.client`, for threads and synchronous use. `_ahttp` is its twin for asyncio."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
+
+from headwater_sdk._answers import Answer, lost
+from headwater_sdk._version import VERSION
+
+if TYPE_CHECKING:
+    import http.client
+    import ssl
+    from urllib.parse import SplitResult
+
+MOST_ANSWER_BYTES = 1 << 20
+
+
+class Target(NamedTuple):
+    """Where requests go and what every one of them carries."""
+
+    url: SplitResult
+    write_key: str
+    gzip: bool = False
+    timeout: float = 15.0
+    proxies: Optional[dict[str, str]] = None
+    ssl_context: Optional[ssl.SSLContext] = None
+
+    def headers(self, attempts: int) -> dict[str, str]:
+        """Return the headers of a request after so many failed attempts."""
+        from base64 import b64encode
+
+        headers = {
+            "Content-Type": "application/json",
+            "Authorization": "Basic " + b64encode(f"{self.write_key}:".encode()).decode(),
+            "User-Agent": f"headwater-python/{VERSION}",
+        }
+        if self.gzip:
+            headers["Content-Encoding"] = "gzip"
+        if attempts:
+            headers["X-Retry-Count"] = str(attempts)
+        return headers
+
+    @property
+    def path(self) -> str:
+        """Return the path of the batch route under the host's own path."""
+        return self.url.path.rstrip("/") + "/v1/batch"
+
+    def body(self, events: list[bytes], sent_at: str) -> bytes:
+        """Return the request's body, compressed where that is asked for."""
+        import json
+
+        tail = f'],"sentAt":"{sent_at}","writeKey":{json.dumps(self.write_key)}}}'
+        body = b'{"batch":[' + b",".join(events) + tail.encode()
+        if self.gzip:
+            import gzip
+
+            return gzip.compress(body, compresslevel=6)
+        return body
+
+    def context(self) -> ssl.SSLContext:
+        """Return how TLS is spoken."""
+        import ssl
+
+        return self.ssl_context or ssl.create_default_context()
+
+    def proxy(self) -> Optional[SplitResult]:
+        """Return the proxy for this target: the one configured, else what the environment says."""
+        from urllib.parse import urlsplit
+
+        if self.proxies is not None:
+            found = self.proxies.get(self.url.scheme) or self.proxies.get("all")
+        else:
+            from urllib.request import getproxies, proxy_bypass
+
+            named = getproxies()
+            found = named.get(self.url.scheme) or named.get("all")
+            if found and proxy_bypass(self.url.hostname or ""):
+                found = None
+        if not found:
+            return None
+        return urlsplit(found if "://" in found else f"http://{found}")
+
+
+class HttpTransport:
+    """Sends one request at a time. A connection that the server closed meanwhile is replaced at once."""
+
+    def __init__(self, target: Target, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._target = target
+        self._monotonic = monotonic
+        self._connection: Optional[http.client.HTTPConnection] = None
+        self._prefix = ""  # of the request's path: a plain proxy wants the whole URL
+        self._extra: dict[str, str] = {}
+
+    def send(self, body: bytes, attempts: int) -> Answer:
+        """Send one request; whatever keeps an answer from coming is an Answer with status 0."""
+        import http.client
+
+        reused = self._connection is not None
+        try:
+            return self._exchange(body, attempts)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
+            self.close()
+            if not reused:
+                return lost(f"{type(error).__name__}: {error}")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            return lost(f"{type(error).__name__}: {error}")
+        except (
+            BaseException
+        ):  # KeyboardInterrupt in synchronous mode: the answer must not be read by the next request
+            self.close()
+            raise
+        return self.send(body, attempts)  # the server had closed the kept connection; now it is a fresh one
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _exchange(self, body: bytes, attempts: int) -> Answer:
+        deadline = self._monotonic() + self._target.timeout
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._open()
+        headers = {**self._target.headers(attempts), **self._extra}
+        try:
+            connection.request("POST", self._prefix + self._target.path, body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            if connection.sock is None:  # never connected
+                raise  # else a server that refuses early may still have said why: read it
+        response = connection.getresponse()
+        answer = Answer(
+            response.status,
+            {name.lower(): value for name, value in response.getheaders()},
+            self._read(connection, response, deadline),
+        )
+        if not response.isclosed() or response.will_close:
+            self.close()
+        return answer
+
+    def _read(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float
+    ) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while size < MOST_ANSWER_BYTES:
+            left = deadline - self._monotonic()
+            if left <= 0:
+                raise TimeoutError(f"the answer took longer than {self._target.timeout} s")
+            if connection.sock is not None:
+                connection.sock.settimeout(min(left, self._target.timeout))
+            part = response.read1(65_536)
+            if not part:
+                break
+            parts.append(part)
+            size += len(part)
+        if connection.sock is not None:
+            connection.sock.settimeout(self._target.timeout)
+        return b"".join(parts)
+
+    def _open(self) -> http.client.HTTPConnection:
+        import http.client
+
+        url, proxy, timeout = self._target.url, self._target.proxy(), self._target.timeout
+        self._prefix, self._extra = "", {}
+        via = proxy or url
+        options: dict[str, Any] = {"timeout": timeout}
+        connection: http.client.HTTPConnection
+        if url.scheme == "https":
+            connection = http.client.HTTPSConnection(
+                via.hostname or "", via.port, context=self._target.context(), **options
+            )
+            if proxy is not None:
+                connection.set_tunnel(url.hostname or "", url.port or 443, headers=proxy_login(proxy))
+        else:
+            connection = http.client.HTTPConnection(via.hostname or "", via.port, **options)
+            if proxy is not None:
+                self._prefix, self._extra = f"http://{url.netloc}", proxy_login(proxy)
+        return connection
+
+
+def proxy_login(proxy: SplitResult) -> dict[str, str]:
+    """Return the header that logs in at the proxy, where its URL says who."""
+    if proxy.username is None:
+        return {}
+    from base64 import b64encode
+    from urllib.parse import unquote
+
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": "Basic " + b64encode(login.encode()).decode()}

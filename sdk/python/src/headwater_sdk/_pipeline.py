@@ -1,0 +1,376 @@
+"""Drives a `Core` with a thread, or in the calling thread (synchronous mode, and at exit when there is no thread).
+
+One condition guards everything. Its lock is re-entrant, because a signal handler may call `track()` while its own thread is
+in here; what comes in that way waits in `_late` until the interrupted code is through.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any, Callable, NamedTuple, Optional, Protocol
+
+from headwater_sdk._answers import Answer
+from headwater_sdk._core import Batch, Core
+from headwater_sdk._http import Target
+from headwater_sdk._log import log
+from headwater_sdk._report import DeliveryError, Event, FlushReport, decode
+from headwater_sdk._time import iso
+
+JOIN_S = 0.2
+IDLE_S = 10.0  # a thread without work ends after this; the next call starts another one
+
+
+class Transport(Protocol):
+    """Sends one request and waits for its answer; never raises but for interrupts."""
+
+    def send(self, body: bytes, attempts: int) -> Answer:
+        """Return the answer, with status 0 where none came."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+class Shell(NamedTuple):
+    """What a pipeline does things with; tests give their own."""
+
+    core: Callable[[], Core]
+    transport: Callable[[], Transport]
+    target: Target
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    on_error: Optional[Callable[[Exception, list[dict[str, Any]]], Any]] = None
+    block_timeout: Optional[float] = None
+    debug: bool = False
+    condition: Callable[[Any], threading.Condition] = threading.Condition
+
+
+class Pipeline:
+    """Events in, requests out. `threaded=False`: nothing is sent but in `deliver` and `flush`."""
+
+    def __init__(self, shell: Shell, *, threaded: bool = True, exit_timeout: float = 5.0) -> None:
+        self.shell = shell
+        self.exit_timeout = exit_timeout
+        self.threaded = threaded
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: at the start, and in a child after a fork, where thread, connection and events are the parent's."""
+        self.core = self.shell.core()
+        self.transport = self.shell.transport()
+        self._lock = threading.RLock()
+        self._condition = self.shell.condition(self._lock)
+        self._inside = False
+        self._late: deque[bytes] = deque()
+        self._thread: Optional[threading.Thread] = None
+        self._sending = threading.Lock()
+        self._sender = 0  # the thread that delivers outside of a delivery thread
+        self._hurried = 0  # how many threads wait for events to be settled
+        self._told = 0  # how many settled events on_error had its chance to hear of
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def put(self, event: bytes) -> bool:
+        """Queue an event; False when it, or the room for it, was refused."""
+        kept = self._offer(event)
+        return self._wait_for_room(event) if kept is None else kept
+
+    def _offer(self, event: bytes) -> Optional[bool]:
+        with self._lock:
+            if self._inside:
+                self._late.append(event)
+                return True
+            self._inside = True
+            try:
+                kept = self.core.offer(event)
+                if self.threaded:
+                    self._wake()
+            finally:
+                self._leave()
+        return kept
+
+    def _leave(self) -> None:
+        while self._late:
+            event = self._late.popleft()
+            if self.core.offer(event) is None:  # a signal handler cannot wait for room
+                self.core.refuse(event)
+            self._wake()
+        self._inside = False
+
+    def note_refused(self, message: Event, code: str, why: str) -> None:
+        """Note a message that is not sent; on_error hears of it."""
+        with self.enter():
+            self.core.ledger.reject(message, code, why)
+            self._wake()
+
+    def warn(self, texts: list[str]) -> None:
+        """Note values that were sent as their text."""
+        with self.enter():
+            new = [text for text in texts if self.core.ledger.warn(text)]
+        for text in new:
+            log().warning("%s", text)
+
+    def enter(self) -> _Section:
+        """Hold the lock, safe against signal handlers that call `put`."""
+        return _Section(self)
+
+    def _wake(self) -> None:
+        """Tell the thread when an event changes what it waits for; start it when there is none."""
+        core = self.core
+        if self._thread is None:
+            self._start()
+        elif core.waiting in (1, core.limits.upload_size) or core.ledger.news:
+            self._condition.notify_all()
+
+    def _start(self) -> None:
+        if not self.threaded:
+            return
+        thread = threading.Thread(target=self._run, name="headwater-sdk", daemon=True)
+        try:
+            self._thread = thread
+            thread.start()
+        except (
+            RuntimeError
+        ):  # no threads here (some WSGI hosts, interpreter shutdown): flush and exit deliver
+            self._thread = None
+
+    def _wait_for_room(self, event: bytes) -> bool:
+        timeout = self.shell.block_timeout
+        deadline = None if timeout is None else self.shell.monotonic() + timeout
+        while not self._own_thread():  # on_error may call track(): it must not wait for itself
+            self._room(deadline)
+            kept = self._offer(event)
+            if kept is not None:
+                return kept
+            if deadline is not None and self.shell.monotonic() >= deadline:
+                break
+        with self.enter():
+            self.core.refuse(event)
+            self._wake()
+        return False
+
+    def _room(self, deadline: Optional[float]) -> None:
+        with self.enter():
+            alive = self._thread is not None
+            if alive:
+                self._await_settled(self.core.settled + 1, deadline)
+        if not alive:
+            self.deliver(deadline, once=True)
+
+    def _pause(self, seconds: Optional[float]) -> None:
+        """Let the lock go until something changes."""
+        self._inside = False
+        try:
+            self._condition.wait(seconds)
+        finally:
+            self._inside = True
+
+    # --- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        me, transport = threading.current_thread(), self.shell.transport()
+        try:
+            while self._await_work(me):
+                with self.enter():
+                    batch = self.core.take()
+                if batch is not None:
+                    self._exchange(batch, transport)
+                self._tell()
+        finally:
+            transport.close()
+            with self.enter():
+                if self._thread is me:
+                    self._thread = None
+
+    def _await_work(self, me: threading.Thread) -> bool:
+        """Wait until a request is due or there is news for on_error; False when the thread shall end."""
+        idle_until = self.shell.monotonic() + IDLE_S
+        with self.enter():
+            while self._thread is me:
+                due = self.core.due(urgent=self._hurried > 0)
+                if due == 0 or self.core.ledger.news:
+                    return True
+                if due is None:
+                    due = idle_until - self.shell.monotonic()
+                    if due <= 0:
+                        self._thread = (
+                            None  # under the lock: whoever queues the next event starts another thread
+                        )
+                        break
+                self._pause(due)
+        return False
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def _exchange(self, batch: Batch, transport: Transport) -> None:
+        """Send a batch and take note of the answer, without the lock while the server thinks."""
+        try:
+            answer = transport.send(self.body(batch), batch.attempts)
+        except BaseException:
+            with self.enter():
+                self.core.restore(batch)
+            raise
+        self.note(batch, answer)
+
+    def body(self, batch: Batch) -> bytes:
+        """Write the request's body, with `sentAt` now."""
+        return self.shell.target.body(batch.events, iso(self.shell.wall()))
+
+    def note(self, batch: Batch, answer: Answer) -> None:
+        """Take note of an answer."""
+        attempt = batch.attempts + 1
+        with self.enter():
+            what = self.core.settle(batch, answer)
+        if self.shell.debug:
+            log().debug(
+                "sent %s events, attempt %s: HTTP %s %s-> %s",
+                *(len(batch.events), attempt, answer.status, answer.reason, what),
+            )
+
+    def _tell(self) -> None:
+        """Let on_error hear of what went wrong, then wake who waits in flush."""
+        with self.enter():
+            news, more = self.core.ledger.take_news()
+            settled = self.core.settled
+        for (code, message, status), events in news.items():
+            self._tell_one(DeliveryError(code, message, status), [decode(event) for event in events])
+        if more:
+            log().warning("%s more events were not delivered; flush() reports how many", more)
+        with self.enter():
+            self._told = settled
+            self._condition.notify_all()
+
+    def _tell_one(self, error: DeliveryError, events: list[dict[str, Any]]) -> None:
+        if self.shell.on_error is None:
+            log().warning("%s events were not delivered: %s", len(events), error)
+            return
+        try:
+            self.shell.on_error(error, events)
+        except Exception:  # noqa: BLE001 - the app's own code; delivery goes on
+            log().exception("on_error itself failed")
+
+    def deliver(self, deadline: Optional[float], *, once: bool = False) -> None:
+        """Deliver in this thread until nothing waits (`once`: one request) or the deadline makes waiting useless."""
+        if self._sender == threading.get_ident():
+            return  # from on_error or a signal handler: the loop below will come to it
+        left = -1 if deadline is None else max(0.0, deadline - self.shell.monotonic())
+        if not self._sending.acquire(timeout=left):
+            return
+        self._sender = threading.get_ident()
+        try:
+            while self._step(deadline) and not once:
+                pass  # the next request
+        finally:
+            self._sender = 0
+            self._sending.release()
+
+    def _step(self, deadline: Optional[float]) -> bool:
+        with self.enter():
+            due = self.core.due(urgent=True)
+            if due is not None and due > 0:
+                if deadline is not None and self.shell.monotonic() + due > deadline:
+                    return False
+                self._pause(due)
+                return True
+            batch = self.core.take() if due is not None else None
+        if batch is not None:
+            self._exchange(batch, self.transport)
+        self._tell()
+        return batch is not None
+
+    # --- flush and end ----------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: Optional[float]) -> FlushReport:
+        """Wait until what was called before is settled, and report; after `timeout` seconds report what still waits."""
+        deadline = None if timeout is None else self.shell.monotonic() + timeout
+        if self._own_thread():
+            return self.report()
+        with self.enter():
+            if self._thread is None and (self.core.waiting or self.core.ledger.news):
+                self._start()
+            alive = self._thread is not None
+            if alive:
+                self._await_settled(self.core.accepted, deadline)
+        if not alive:
+            self.deliver(deadline)
+        return self.report()
+
+    def _own_thread(self) -> bool:
+        return threading.current_thread() is self._thread or self._sender == threading.get_ident()
+
+    def _await_settled(self, target: int, deadline: Optional[float]) -> None:
+        """Hurry the thread and wait until so many events are settled, and on_error has heard of them."""
+        self._hurried += 1
+        self._condition.notify_all()
+        try:
+            while (self._told < target or self.core.ledger.news) and self._thread is not None:
+                left = None if deadline is None else deadline - self.shell.monotonic()
+                if left is not None and left <= 0:
+                    return
+                self._pause(left)
+        finally:
+            self._hurried -= 1
+
+    def report(self) -> FlushReport:
+        """Return what was settled since the last report."""
+        with self.enter():
+            return self.core.ledger.report(self.core.waiting)
+
+    def close(self, timeout: Optional[float]) -> FlushReport:
+        """Flush, end the thread, and give up what could not be delivered in time. A later call begins anew."""
+        report = self.flush(timeout)
+        if self._own_thread():
+            return report
+        with self.enter():
+            on_disk = self.core.give_up()
+            thread, self._thread = self._thread, None
+            self._condition.notify_all()
+        if thread is None:
+            self.transport.close()
+        else:
+            thread.join(JOIN_S)  # at once, unless the server keeps it waiting
+        self._tell()
+        return merged(report, self.report())._replace(queued=on_disk)
+
+    # --- what _exit tells -------------------------------------------------------------------------------------------
+
+    def at_exit(self, timeout: float) -> None:
+        """Deliver within so many seconds; what is left is spilled, or reported as dropped."""
+        if self.core.waiting or self.core.ledger.news or self.core.disk is not None:
+            self.close(timeout)
+
+    after_fork = reset
+
+
+def merged(first: FlushReport, second: FlushReport) -> FlushReport:
+    """Join two reports that follow each other."""
+    return FlushReport(
+        first.delivered + second.delivered,
+        first.rejected + second.rejected,
+        first.dropped + second.dropped,
+        second.queued,
+        first.rejected_count + second.rejected_count,
+        first.dropped_count + second.dropped_count,
+        first.warnings + second.warnings,
+    )
+
+
+class _Section:
+    """`with pipeline.enter():`; a class, because `contextlib` costs an import and a call more."""
+
+    __slots__ = ("_pipeline", "_was_inside")
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def __enter__(self) -> None:
+        self._pipeline._condition.acquire()  # noqa: SLF001
+        self._was_inside = self._pipeline._inside  # noqa: SLF001
+        self._pipeline._inside = True  # noqa: SLF001
+
+    def __exit__(self, *_: object) -> None:
+        if not self._was_inside:
+            self._pipeline._leave()  # noqa: SLF001
+        self._pipeline._condition.release()  # noqa: SLF001

@@ -1,0 +1,48 @@
+"""Time as the wire has it: ISO-8601 in UTC with milliseconds."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Optional
+
+_last = (
+    -1,
+    "",
+)  # the text of the last second, which is the dear part; one tuple, so that threads cannot mix two
+
+
+def iso(seconds: float) -> str:
+    """Write seconds since 1970; cut to milliseconds, never rounded into the future."""
+    global _last  # noqa: PLW0603
+    whole, part = divmod(int(seconds * 1_000 + 1e-4), 1_000)  # 1.678 is 1.67799... as a double
+    second, text = _last
+    if whole != second:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+        _last = (whole, text)
+    return f"{text}.{part:03d}Z"
+
+
+def given(moment: Any) -> Optional[str]:
+    """Write a timestamp that the caller gave: a datetime, seconds since 1970, or ISO text as it is; None for others.
+
+    A datetime without a zone is UTC, unless it is within five seconds of the local time: only `datetime.now()` gives that.
+    """
+    if isinstance(moment, str):
+        return moment or None
+    if isinstance(moment, bool):
+        return None
+    if isinstance(moment, (int, float)):
+        return iso(moment) if -62_135_596_800 <= moment <= 253_402_300_799 else None
+    import datetime as dt
+
+    if not isinstance(moment, dt.datetime):
+        return None
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        now = dt.datetime.now()  # noqa: DTZ005 - local time is the question
+        local = abs((now - moment.replace(tzinfo=None)).total_seconds()) < 5
+        moment = moment.astimezone() if local else moment.replace(tzinfo=dt.timezone.utc)
+    try:
+        utc = moment.astimezone(dt.timezone.utc)
+    except OverflowError:  # within a day of year 1 or 9999
+        return str(moment.isoformat(timespec="milliseconds"))
+    return str(utc.replace(tzinfo=None).isoformat(timespec="milliseconds")) + "Z"
