@@ -149,7 +149,8 @@ function shown(value: unknown): string {
 export function nested(outer: Scope, inner: Scope): Scope {
   const context: Record<string, unknown> = { ...outer.context, ...inner.context }
   const { account } = inner
-  if (account === null) delete context.groupId
+  // Set rather than deleted: it clears that of a scope further out, and JSON leaves it out.
+  if (account === null) context.groupId = undefined
   else if (account !== undefined) context.groupId = typeof account === 'string' ? account : String(account)
   for (const field of ['ip', 'userAgent', 'locale'] as const) {
     if (inner[field] !== undefined) context[field] = inner[field]
