@@ -26,6 +26,8 @@ const LONGEST_TIMER = 2 ** 31 - 1
 export interface Internals extends Clock {
   readonly ids: (now: number) => string
   readonly transport: Transport
+  /** Takes an event in place of the queue, and that is its delivery. */
+  readonly keep?: (json: string) => void
 }
 
 export interface FlushOptions {
@@ -270,7 +272,11 @@ export class Analytics extends Calls implements Leaving {
       this.ledger.warn(warning)
       this.emitter.emit('warning', warning)
     }
-    return this.admission.admit({ json, bytes, messageId, type, callback })
+    const entry = { json, bytes, messageId, type, callback }
+    if (this.parts.keep === undefined) return this.admission.admit(entry)
+    this.parts.keep(json)
+    this.outcomes.delivered(entry)
+    return ADMITTED
   }
 
   private added(): void {
