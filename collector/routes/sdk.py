@@ -1,8 +1,7 @@
 """The browser SDK from the collector's own host: first-party, nothing to deploy.
 
 An exact version never changes and is kept for a year; `v1` is the newest of its major and is asked for again after minutes.
-For pages that keep Segment's snippet, `analytics.min.js` is the same build followed by a call that loads it with the key of
-its path.
+For pages that keep Segment's snippet, `analytics.min.js` is the same build behind a line that gives it the key of its path.
 """
 
 from __future__ import annotations
@@ -58,23 +57,17 @@ def _is_known(tag: bytes, known: bytes) -> bool:
 
 @lru_cache(maxsize=_KEYS_KEPT)
 def booting(version: str, write_key: str, host: str) -> Asset:
-    """The build that loads itself: Segment's stub has kept the page's calls and the options of its own `load`."""
-    source = browser.assets(version)["headwater.js"].body.decode()
-    source = source.partition("//# sourceMappingURL=")[0].rstrip()
-    key, options = _literal(write_key), _literal({"host": host})
-    boot = f"(function(a){{a.load({key},Object.assign({options},a._loadOptions))}})(window.analytics);"
-    mapped = f"//# sourceMappingURL=../../../sdk/{version}/headwater.js.map"
-    return browser.asset(f"{source}\n{boot}\n{mapped}\n".encode(), "analytics.min.js")
-
-
-def _literal(value: object) -> str:
-    return (
-        msgspec.json.encode(value)
-        .decode()
-        .replace("<", "\\u003c")
-        .replace("\u2028", "\\u2028")
-        .replace("\u2029", "\\u2029")
+    """The build with key and host where the snippet's stub notes them; without its map, whose lines would be off by one."""
+    source = browser.assets(version)["headwater.js"].body.decode().partition("//# sourceMappingURL=")[0]
+    noted = f"(function(a){{a._writeKey={_literal(write_key)};a._cdn=a._cdn||{_literal(host)}}})"
+    return browser.asset(
+        f"{noted}(window.analytics=window.analytics||[]);\n{source}".encode(), "analytics.min.js"
     )
+
+
+def _literal(text: str) -> str:
+    """A string of JavaScript. Keys come from the workspace, the host from its check: neither can be a visitor's text."""
+    return msgspec.json.encode(text).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 
 def declare(web: FastAPI, ingest: Ingest) -> None:
