@@ -16,7 +16,9 @@ from tests.support.running import Running
 
 pytestmark = pytest.mark.browser
 
-CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+CHROME = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+)
 STORED = "JSON.stringify([document.cookie, Object.keys(localStorage), Object.keys(sessionStorage)])"
 
 
@@ -57,10 +59,15 @@ def visit(context: BrowserContext, address: str) -> Page:
 def rows(headwater: Running, where: str, number: int) -> list[dict[str, Any]]:
     """Exactly this many events in their order, with context and properties decoded."""
     headwater.wait_for(where, number)
-    columns = "type, name, event_text, context, toJSONString(properties) AS properties, context_bot_is_bot AS bot"
-    found = headwater.sql(f"SELECT {columns} FROM headwater.events WHERE {where} ORDER BY timestamp, message_id")
+    columns = (
+        "type, name, event_text, context, toJSONString(properties) AS properties, context_bot_is_bot AS bot"
+    )
+    found = headwater.sql(
+        f"SELECT {columns} FROM headwater.events WHERE {where} ORDER BY timestamp, message_id"
+    )
     return [
-        {**row, "context": json.loads(row["context"]), "properties": json.loads(row["properties"])} for row in found
+        {**row, "context": json.loads(row["context"]), "properties": json.loads(row["properties"])}
+        for row in found
     ]
 
 
@@ -150,10 +157,14 @@ def test_a_cookieless_page_leaves_nothing_on_the_device(
     address = pages.put("/cookieless", "", script(headwater, "cookieless"))
     for _ in range(2):
         page = visit(context, address)
-        page.evaluate(f"(async () => {{ await headwater.identify('u-{tag}'); await headwater.track('{tag}') }})()")
+        page.evaluate(
+            f"(async () => {{ await headwater.identify('u-{tag}'); await headwater.track('{tag}') }})()"
+        )
         assert page.evaluate(STORED) == '["",[],[]]'
     headwater.wait_for(f"event_text = '{tag}'", 2)
-    found = headwater.sql(f"SELECT uniqExact(anonymous_id) AS n FROM headwater.events WHERE event_text = '{tag}'")
+    found = headwater.sql(
+        f"SELECT uniqExact(anonymous_id) AS n FROM headwater.events WHERE event_text = '{tag}'"
+    )
     assert int(found[0]["n"]) == 2
 
 
@@ -173,7 +184,9 @@ def test_navigation_in_a_single_page_app_is_one_page_view_each(
         page.evaluate(step)
         if number == len(steps) - 1:
             page.wait_for_url(f"**/{tag}/a")
-        page.evaluate("new Promise((resolve) => setTimeout(resolve, 5))")  # another millisecond: rows are ordered by time
+        page.evaluate(
+            "new Promise((resolve) => setTimeout(resolve, 5))"
+        )  # another millisecond: rows are ordered by time
     found = rows(headwater, f"type = 'page' AND context_page_path LIKE '/app/{tag}/%'", 3)
     assert [row["properties"]["path"].rpartition("/")[2] for row in found] == ["a", "b", "a"]
     assert [row["properties"]["referrer"].rpartition("/")[2] for row in found] == ["app", "a", "b?q=1"]
@@ -253,7 +266,9 @@ def test_an_undriven_browser_is_no_bot(browser: Browser, pages: Site, headwater:
     flags = ["--no-sandbox", "--disable-gpu", "--disable-blink-features=AutomationControlled"]
     plain = browser.browser_type.launch(executable_path=path, args=flags)
     try:
-        page = visit(plain.new_context(user_agent=CHROME), pages.put("/plain", "", script(headwater, "signals")))
+        page = visit(
+            plain.new_context(user_agent=CHROME), pages.put("/plain", "", script(headwater, "signals"))
+        )
         page.evaluate(f"headwater.track('{tag}')")
         (row,) = rows(headwater, f"event_text = '{tag}'", 1)
     finally:

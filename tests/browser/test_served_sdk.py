@@ -98,7 +98,11 @@ def test_a_script_that_is_not_the_pinned_one_does_not_run(
 ) -> None:
     """The hash of another file: the browser refuses, and says so."""
     wrong = f"sha384-{'A' * 64}"
-    text = blocks("serve-the-sdk.md")[1].replace("http://localhost:8080", headwater.url).replace("INTEGRITY", wrong)
+    text = (
+        blocks("serve-the-sdk.md")[1]
+        .replace("http://localhost:8080", headwater.url)
+        .replace("INTEGRITY", wrong)
+    )
     page = context.new_page()
     with page.expect_console_message(lambda message: "integrity" in message.text):
         page.goto(pages.put(f"/{tag}", "", text))
