@@ -2,7 +2,5 @@
 import { clean, declarations, modules } from '../../tools/bundle.mjs'
 
 clean()
-for (const entry of ['index', 'http', 'testing']) {
-  await modules(`src/${entry}.ts`, entry, { platform: 'neutral', mainFields: [] })
-}
+await modules('src/index.ts', 'index')
 declarations()

@@ -1,11 +1,6 @@
-// `npm run build`: bundles and declarations of this package. React and the browser SDK stay imports.
+// `npm run build`: bundles and declarations of this package.
 import { clean, declarations, modules } from '../../tools/bundle.mjs'
 
 clean()
-await modules('src/index.ts', 'index', {
-  // Next.js: a provider and hooks belong to the client, whoever imports them.
-  banner: { js: "'use client'" },
-  external: ['react', 'react/jsx-runtime', '@headwater/browser', '@headwater/browser/plugins'],
-  jsx: 'automatic',
-})
+await modules('src/index.ts', 'index')
 declarations()

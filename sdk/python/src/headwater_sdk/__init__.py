@@ -22,6 +22,7 @@ from headwater_sdk._report import DeliveryError, Dropped, FlushReport, Rejected
 from headwater_sdk._version import VERSION
 
 if TYPE_CHECKING:
+    from headwater_sdk import b2b as b2b
     from headwater_sdk._async import AsyncClient
     from headwater_sdk._calls import Result
     from headwater_sdk._options import OnError
@@ -135,7 +136,11 @@ def _client() -> Optional[Client]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what costs time when it is asked for: asyncio for AsyncClient."""
+    """Import what costs time, or is not always used, when it is asked for."""
+    if name == "b2b":
+        import importlib
+
+        return importlib.import_module("headwater_sdk.b2b")
     if name == "AsyncClient":
         from headwater_sdk._async import AsyncClient
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import uuid
 
     from headwater_sdk._options import Settings
+    from headwater_sdk.b2b import B2B
 
     Id = Union[str, int, float, uuid.UUID, None]
     Moment = Union[dt.datetime, str, float, None]
@@ -138,6 +139,13 @@ class Calls:
         parts = (("category", category), ("name", name))
         extra = (context, timestamp, integrations, message_id)
         return self._call("screen", user_id, anonymous_id, body, extra, parts=parts)
+
+    @property
+    def b2b(self) -> B2B:
+        """The ten events of the B2B SaaS specification, such as `client.b2b.trial_started(...)`."""
+        from headwater_sdk.b2b import B2B
+
+        return B2B(self.track)
 
     # --- accounts ---------------------------------------------------------------------------------------------------
 
