@@ -11,7 +11,7 @@ from collector.asgi import App, Collector
 from collector.ingest import Ingest
 from collector.protocol import IDLE_S, CollectorProtocol
 from collector.replies import refusal
-from collector.routes import docs, health, pixel, settings
+from collector.routes import docs, health, pixel, sdk, settings
 from collector.routes import ingest as ingest_routes
 from collector.routes.ingest import to_response
 from headwater.clock import Clock
@@ -46,6 +46,7 @@ def web(ingest: Ingest) -> FastAPI:
     ingest_routes.declare(app, ingest)
     pixel.declare(app, ingest)
     settings.declare(app, ingest)
+    sdk.declare(app, ingest)
     health.declare(app, ingest)
     docs.declare(app)
     return app

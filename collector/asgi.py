@@ -7,12 +7,12 @@ OpenAPI (`collector.routes.ingest`), and a test keeps the two equal.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from collector import memory
 from collector.ingest import Disconnected, Ingest, Receive, Scope, asked
-from collector.replies import Cors, Reply, refusal, success
+from collector.replies import Cors, Headers, Reply, refusal, success
 from collector.routes.table import DISCARD, INGEST, Route, with_slash
 from headwater.workspace.live import LiveWorkspace
 
@@ -95,7 +95,7 @@ class Collector:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), *cors]}
+                message = {**message, "headers": _with(cors, message.get("headers", ()))}
             await send(message)
 
         await self._web(scope, receive, send_with_cors)
@@ -103,6 +103,12 @@ class Collector:
         matched = scope.get("route")
         label = getattr(matched, "path", "other")
         self._ingest.tally.request(label, status, self._ingest.clock.monotonic() - begin)
+
+
+def _with(cors: Headers, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The headers with those of CORS, unless a route has its own: files that are for everyone say so themselves."""
+    own = list(headers)
+    return own if any(name == b"access-control-allow-origin" for name, _ in own) else [*own, *cors]
 
 
 def _origin(scope: Scope) -> bytes | None:

@@ -61,6 +61,7 @@ class ContextView(Struct, rename="camel"):
     user_agent: Any = None
     group_id: Any = None
     traits: OptionalRaw = None
+    signals: OptionalRaw = None  # what the browser SDK saw of its browser
 
 
 class Event(Struct, rename="camel", omit_defaults=True, kw_only=True, dict=True):

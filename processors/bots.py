@@ -6,7 +6,8 @@ events nothing speaks against carry none, and neither does anything in shadow mo
 
 Agent rules apply where the string is a visitor's: browser sources, and server sources whose event itself carries one; there
 a library's name is no sign, because that is what servers send. Native mobile SDKs send an app's name or an HTTP stack, so
-they are judged by `context.device`. Addresses in hosting networks and missing agents are soft signs that never reach the
+they are judged by `context.device`. What a page saw of its own browser (`context.signals`) is weighed by
+`processors.signals`. Addresses in hosting networks and missing agents are soft signs that never reach the
 threshold alone. The allow lists always win; classes in `keep_classes` are flagged, never dropped.
 """
 
@@ -18,11 +19,11 @@ from importlib.resources import files
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from headwater.event import Drop, Event
 from headwater.workspace.model import Bots, Workspace
-from processors import agents
+from processors import agents, signals
 from processors.agents import HUMAN, SOFT, Verdict
 from processors.chain import Step
 from processors.networks import Networks
@@ -87,7 +88,8 @@ class Judge:
         view = event.view
         agent = view.user_agent if type(view.user_agent) is str else ""
         if event.channel == "browser":
-            return self._located(self._agent(agent), view.ip, agent)
+            found = self._located(self._agent(agent), view.ip, agent)
+            return found if view.signals is None else self._driven(found, view.signals, view.ip, agent)
         if event.channel == "mobile":
             return _device(event)
         if not agent:
@@ -106,6 +108,12 @@ class Judge:
     def _is_allowed(self, agent: str) -> bool:
         lower = agent.lower()
         return any(part in lower for part in self._allow)
+
+    def _driven(self, verdict: Verdict, sent: Raw, address: object, agent: str) -> Verdict:
+        """What the page saw of its browser counts, unless the operator has allowed agent or address."""
+        if self._is_allowed(agent) or (type(address) is str and self._places.get(address) == "allowed:"):
+            return verdict
+        return signals.judge(sent, verdict)
 
     def _located(self, verdict: Verdict, address: object, agent: str) -> Verdict:
         if type(address) is not str:
@@ -223,4 +231,5 @@ _MEANING = {
     "address.hosting": "the address belongs to a hosting company (a soft sign)",
     "address.operator": "the address belongs to the operator that the user agent names",
     "device.emulator": "the SDK reports an emulator or simulator (a soft sign)",
+    **signals.MEANING,
 }

@@ -2,5 +2,7 @@
 import { clean, declarations, modules } from '../../tools/bundle.mjs'
 
 clean()
-await modules('src/index.ts', 'index')
+for (const entry of ['index', 'http', 'testing']) {
+  await modules(`src/${entry}.ts`, entry, { platform: 'neutral', mainFields: [] })
+}
 declarations()

@@ -88,7 +88,7 @@ class AsyncTransport:
             body = await reader.readexactly(min(wanted, MOST_ANSWER_BYTES))
             whole = wanted <= MOST_ANSWER_BYTES
         else:
-            body, whole = await reader.read(MOST_ANSWER_BYTES), False
+            body, whole = await _rest(reader), False
         if not whole or "close" in headers.get("connection", "").lower():
             self.close()
         return Answer(status, headers, body)
@@ -134,6 +134,16 @@ async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     if version == "HTTP/1.0":
         headers.setdefault("connection", "close")
     return int(rest[:3]), headers
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while len(body) < MOST_ANSWER_BYTES:
+        part = await reader.read(65_536)
+        if not part:
+            break
+        body += part
+    return body
 
 
 async def _chunks(reader: asyncio.StreamReader) -> tuple[bytes, bool]:

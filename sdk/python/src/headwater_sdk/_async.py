@@ -11,8 +11,9 @@ from headwater_sdk._answers import Answer
 from headwater_sdk._calls import Calls
 from headwater_sdk._client import FLUSH_S, shell
 from headwater_sdk._core import Batch
-from headwater_sdk._pipeline import Pipeline, Shell, merged
-from headwater_sdk._report import Event, FlushReport
+from headwater_sdk._pipeline import Pipeline, Shell
+from headwater_sdk._preload import preload
+from headwater_sdk._report import Event, FlushReport, merged
 
 if TYPE_CHECKING:
     import ssl
@@ -61,6 +62,7 @@ class AsyncPipeline(Pipeline):
             self._sender_now = self._new_sender()
             self._awake = asyncio.Event()
             self._restore()
+            preload()
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._deliver())
             self._task.add_done_callback(self._ended)
@@ -114,24 +116,31 @@ class AsyncPipeline(Pipeline):
 
     def _wake_flushers(self) -> None:
         for target, waiter in self._waiters:
-            if self._told >= target and not waiter.done():
+            if not waiter.done() and self._settled(target):
                 waiter.set_result(None)
 
     async def aflush(self, timeout: Optional[float]) -> FlushReport:
         """Wait until what was called before is settled, and report. Cancelling it cancels only the waiting."""
+        deadline = None if timeout is None else self.shell.monotonic() + timeout
+        target = self.core.accepted
+        while not self._settled(target):
+            left = None if deadline is None else deadline - self.shell.monotonic()
+            if left is not None and left <= 0:
+                break
+            await self._progress(target, left)
+        return self.report()
+
+    async def _progress(self, target: int, timeout: Optional[float]) -> None:
+        """Hurry the task, and wait until it is through, has ended, or the time is over."""
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
-        with self.enter():
-            target = self.core.accepted
-            idle = not (self.core.waiting or self.core.ledger.news)
-        if not idle:
-            self._ensure(loop)
-            self._waiters.append((target, waiter))
-            try:
-                await asyncio.wait({waiter}, timeout=timeout)
-            finally:
+        self._ensure(loop)
+        self._waiters.append((target, waiter))
+        try:
+            await asyncio.wait({waiter}, timeout=timeout)
+        finally:
+            if (target, waiter) in self._waiters:
                 self._waiters.remove((target, waiter))
-        return self.report()
 
     async def aclose(self, timeout: Optional[float]) -> FlushReport:
         """Flush, end the task and close the connection; what could not be sent is given up and reported."""

@@ -177,6 +177,10 @@ class Core:
         """How many events are accepted and not settled."""
         return self.accepted - self.settled
 
+    def idle(self) -> bool:
+        """Whether nothing waits, on the disk neither."""
+        return self.waiting <= 0 and (self.disk is None or not self.disk.pending())
+
     def due(self, urgent: bool = False) -> Optional[float]:
         """Return seconds until the next request shall go, 0 for now, None while there is nothing to send."""
         if self._under_way is not None:

@@ -14,6 +14,8 @@ import time
 import weakref
 from typing import Any, Protocol
 
+from headwater_sdk._preload import preload_now
+
 
 class Ends(Protocol):
     """What has to be told about exit and fork."""
@@ -39,6 +41,7 @@ _FORKERS = ("multiprocessing.util", "billiard.util")
 def watch(ends: Ends) -> None:
     """Tell `ends` of exit and fork from now on."""
     global _registered  # noqa: PLW0603 - the interpreter has one list of handlers
+    preload_now()
     with _lock:
         _known.add(ends)
         if not _registered:

@@ -136,13 +136,17 @@ class HttpTransport:
             {name.lower(): value for name, value in response.getheaders()},
             self._read(connection, response, deadline),
         )
-        if not response.isclosed() or response.will_close:
+        if response.will_close or len(answer.body) >= MOST_ANSWER_BYTES:
             self.close()
+        else:
+            response.close()  # read to its end: the connection is free for the next request
         return answer
 
     def _read(
         self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float
     ) -> bytes:
+        import http.client
+
         parts: list[bytes] = []
         size = 0
         while size < MOST_ANSWER_BYTES:
@@ -153,6 +157,8 @@ class HttpTransport:
                 connection.sock.settimeout(min(left, self._target.timeout))
             part = response.read1(65_536)
             if not part:
+                if response.length:
+                    raise http.client.IncompleteRead(b"".join(parts), response.length)
                 break
             parts.append(part)
             size += len(part)

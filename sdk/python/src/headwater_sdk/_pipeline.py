@@ -14,7 +14,8 @@ from headwater_sdk._answers import Answer
 from headwater_sdk._core import Batch, Core
 from headwater_sdk._http import Target
 from headwater_sdk._log import log
-from headwater_sdk._report import DeliveryError, Event, FlushReport, decode
+from headwater_sdk._preload import preload
+from headwater_sdk._report import DeliveryError, Event, FlushReport, decode, merged
 from headwater_sdk._time import iso
 
 JOIN_S = 0.2
@@ -172,6 +173,7 @@ class Pipeline:
     def _run(self) -> None:
         me, transport = threading.current_thread(), self.shell.transport()
         try:
+            preload()
             while self._await_work(me):
                 with self.enter():
                     batch = self.core.take()
@@ -288,7 +290,7 @@ class Pipeline:
         if self._own_thread():
             return self.report()
         with self.enter():
-            if self._thread is None and (self.core.waiting or self.core.ledger.news):
+            if self._thread is None and not self._settled(self.core.accepted):
                 self._start()
             alive = self._thread is not None
             if alive:
@@ -305,13 +307,20 @@ class Pipeline:
         self._hurried += 1
         self._condition.notify_all()
         try:
-            while (self._told < target or self.core.ledger.news) and self._thread is not None:
+            while self._thread is not None and not self._settled(target):
                 left = None if deadline is None else deadline - self.shell.monotonic()
                 if left is not None and left <= 0:
                     return
                 self._pause(left)
         finally:
             self._hurried -= 1
+
+    def _settled(self, target: int) -> bool:
+        if self.core.ledger.news:
+            return False
+        if self.core.disk is not None:  # events of dead processes join the count: wait until nothing is left
+            return self.core.idle() and self._told >= self.core.settled
+        return self._told >= target
 
     def report(self) -> FlushReport:
         """Return what was settled since the last report."""
@@ -342,19 +351,6 @@ class Pipeline:
             self.close(timeout)
 
     after_fork = reset
-
-
-def merged(first: FlushReport, second: FlushReport) -> FlushReport:
-    """Join two reports that follow each other."""
-    return FlushReport(
-        first.delivered + second.delivered,
-        first.rejected + second.rejected,
-        first.dropped + second.dropped,
-        second.queued,
-        first.rejected_count + second.rejected_count,
-        first.dropped_count + second.dropped_count,
-        first.warnings + second.warnings,
-    )
 
 
 class _Section:

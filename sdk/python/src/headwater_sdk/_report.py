@@ -47,6 +47,19 @@ class FlushReport(NamedTuple):
         return not (self.queued or self.rejected_count or self.dropped_count)
 
 
+def merged(first: FlushReport, second: FlushReport) -> FlushReport:
+    """Join two reports that follow each other."""
+    return FlushReport(
+        first.delivered + second.delivered,
+        (first.rejected + second.rejected)[:MOST_DETAILS],
+        (first.dropped + second.dropped)[:MOST_DETAILS],
+        second.queued,
+        first.rejected_count + second.rejected_count,
+        first.dropped_count + second.dropped_count,
+        first.warnings + second.warnings,
+    )
+
+
 class DeliveryError(Exception):
     """Why events did not arrive; `on_error(error, events)` gets it, it is raised only under `strict`.
 

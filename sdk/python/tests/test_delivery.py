@@ -1,0 +1,342 @@
+"""Delivery over real sockets: connections that are kept, closed, reset and silent, from each kind of client."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+from sdk.python.tests.loopback import Answer, Handler, Loopback, serving
+
+from headwater_sdk import AsyncClient, Client, DeliveryError, FlushReport
+
+
+def by_thread(server: Loopback, names: list[str], **options: Any) -> FlushReport:
+    """Send events one request each from the background thread."""
+    with Client("wk", server.url, upload_size=1, **options) as client:
+        for name in names:
+            client.track("u1", name)
+        return client.flush(20)
+
+
+def by_call(server: Loopback, names: list[str], **options: Any) -> FlushReport:
+    """Send each event within its call."""
+    with Client("wk", server.url, sync_mode=True, **options) as client:
+        for name in names:
+            client.track("u1", name)
+        return client.flush(20)
+
+
+def by_task(server: Loopback, names: list[str], **options: Any) -> FlushReport:
+    """Send events one request each from asyncio."""
+
+    async def program() -> FlushReport:
+        async with AsyncClient("wk", server.url, upload_size=1, **options) as client:
+            for name in names:
+                client.track("u1", name)
+            return await client.flush(20)
+
+    return asyncio.run(program())
+
+
+SENDERS = pytest.mark.parametrize("send", [by_thread, by_call, by_task])
+
+
+@SENDERS
+def test_one_connection_carries_all_requests(send: Any) -> None:
+    """Requests follow each other on a kept connection."""
+    with serving() as server:
+        report = send(server, ["A", "B", "C"])
+    assert (report.delivered, report.ok) == (3, True)
+    assert server.events == ["A", "B", "C"]
+    assert len(server.connections) == 1
+
+
+@SENDERS
+def test_a_kept_connection_that_the_server_closed_is_replaced_at_once(send: Any) -> None:
+    """No retry, no wait: the request simply goes out on a new connection."""
+    with serving("close", "close") as server:
+        report = send(server, ["A", "B", "C"])
+    assert report.delivered == 3
+    assert server.events == ["A", "B", "C"]
+    assert len(server.connections) == 3
+    assert [headers.get("X-Retry-Count") for headers, _ in server.requests] == [None] * 3
+
+
+@SENDERS
+@pytest.mark.parametrize("trouble", [503, "reset", 307])
+def test_a_failed_attempt_is_repeated_with_the_same_message_id(send: Any, trouble: Answer) -> None:
+    """The server sees the same event again, marked with X-Retry-Count where it saw the first attempt."""
+    with serving(200, trouble) as server:  # the first one so that a connection is kept
+        report = send(server, ["A", "B"])
+    assert (report.delivered, report.ok) == (2, True)
+    assert len(set(server.ids)) == 2
+    assert server.events == ["A", "B", "B"]
+
+
+@SENDERS
+def test_a_silent_server_is_given_up_after_the_timeout_and_asked_again(send: Any) -> None:
+    """The timeout bounds the request, and nothing is lost."""
+    with serving("silent") as server:
+        report = send(server, ["A"], timeout=0.3)
+        if send is by_call:
+            assert server.events[0] == "A"
+        else:
+            assert server.events == ["A", "A"]
+    assert report.delivered == 1
+
+
+@SENDERS
+@pytest.mark.parametrize("how", ["chunked", "until close", "continue first"])
+def test_answers_of_every_framing_are_read(send: Any, how: str) -> None:
+    """Content-Length, chunks, a body until the connection closes, and a 100 in front: the rejection in it is found."""
+    body = b'{"success":true,"rejected":[{"index":0,"code":"event_too_long"}]}'
+
+    def answer(handler: Handler) -> None:
+        head = b"HTTP/1.1 200 OK\r\n"
+        if how == "chunked":
+            chunks = b"%x\r\n%s\r\n%x;x=y\r\n%s\r\n0\r\nTrailer: 1\r\n\r\n" % (
+                10,
+                body[:10],
+                len(body) - 10,
+                body[10:],
+            )
+            handler.wfile.write(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        elif how == "until close":
+            handler.wfile.write(head + b"\r\n" + body)
+            handler.close_connection = True
+        else:
+            handler.wfile.write(
+                b"HTTP/1.1 100 Continue\r\n\r\n" + head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+            )
+
+    with serving(answer) as server:
+        report = send(server, ["A", "B"])
+    assert [item.code for item in report.rejected] == ["event_too_long"]
+    assert report.delivered == 1
+    assert server.events == ["A", "B"]
+
+
+@SENDERS
+def test_an_answer_that_is_not_http_or_never_ends_costs_one_attempt(send: Any) -> None:
+    """Nonsense is no answer: the batch goes again."""
+
+    def nonsense(handler: Handler) -> None:
+        handler.wfile.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+        handler.close_connection = True
+
+    def endless(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not handler.server.released.wait(0.05):
+            handler.wfile.write(b" ")
+
+    with serving(nonsense, endless) as server:
+        report = send(server, ["A"], timeout=0.5)
+        if send is by_call:  # its whole call is bounded by the timeout; flush goes on
+            assert report.ok
+        assert report.delivered == 1
+        assert server.events == ["A", "A", "A"]
+
+
+@SENDERS
+def test_gzip_compresses_the_body(send: Any) -> None:
+    """What the server unpacks is the batch."""
+    with serving() as server:
+        assert send(server, ["A"], gzip=True).ok
+    assert server.requests[0][0]["Content-Encoding"] == "gzip"
+    assert server.events == ["A"]
+
+
+@SENDERS
+def test_a_proxy_is_given_the_whole_url(send: Any) -> None:
+    """Plain HTTP through a proxy, with its login."""
+    lines = []
+
+    def answer(handler: Handler) -> None:
+        lines.append((handler.path, handler.headers["Proxy-Authorization"]))
+        handler.answer(200)
+
+    with serving(answer) as proxy:
+        address = proxy.url.replace("http://", "http://me:pass%20word@")
+        target = type("Target", (), {"url": "http://collector.invalid/in"})
+        assert send(target, ["A"], proxies={"http": address}).ok
+    assert lines == [("http://collector.invalid/in/v1/batch", "Basic bWU6cGFzcyB3b3Jk")]
+
+
+@SENDERS
+def test_the_environment_names_the_proxy(send: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """http_proxy and no_proxy hold, as everywhere."""
+    with serving() as proxy, serving() as server:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert send(server, ["A"]).ok
+        monkeypatch.setenv("no_proxy", "")
+        assert send(server, ["B"]).ok
+    assert (server.events, proxy.events) == (["A"], ["B"])
+
+
+@SENDERS
+def test_a_host_that_refuses_connections_is_no_error_of_the_app(send: Any) -> None:
+    """Nothing is raised; what waits is reported when the client closes."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listening
+        target = type("Target", (), {"url": f"http://127.0.0.1:{taken.getsockname()[1]}"})
+        heard: list[Any] = []
+        client_options = {
+            "timeout": 0.2,
+            "on_error": lambda error, events: heard.append((error.code, len(events))),
+        }
+        if send is by_task:
+
+            async def program() -> FlushReport:
+                client = AsyncClient("wk", target.url, **client_options)  # type: ignore[attr-defined,arg-type]
+                client.track("u1", "A")
+                assert (await client.flush(0.3)).queued == 1
+                return await client.close(0)
+
+            report = asyncio.run(program())
+        else:
+            client = Client("wk", target.url, sync_mode=send is by_call, **client_options)  # type: ignore[attr-defined,arg-type]
+            client.track("u1", "A")
+            assert client.flush(0.3).queued == 1
+            report = client.shutdown(0)
+    assert [item.reason for item in report.dropped] == ["closed"]
+    assert heard == [("closed", 1)]
+
+
+def test_a_synchronous_call_says_whether_the_event_was_delivered() -> None:
+    """True is a 2xx without a rejection of it."""
+    with serving(200, 400, 503) as server, Client("wk", server.url, sync_mode=True, timeout=0.05) as client:
+        assert client.track("u1", "A")[0] is True
+        assert client.track("u1", "B")[0] is False
+        client._pipeline.core._random = lambda: 1.0
+        assert client.track("u1", "C")[0] is False  # 503: the retry does not fit into the timeout
+        assert client.queued == 1
+        client.flush(20)
+    assert server.events == ["A", "B", "C", "C"]
+
+
+def test_strict_raises_what_is_otherwise_reported() -> None:
+    """For development: a call that cannot work fails where it is made."""
+    with serving(400) as server, Client("wk", server.url, sync_mode=True, strict=True) as client:
+        with pytest.raises(ValueError, match="no_user_anon_id"):
+            client.track(event="A")
+        with pytest.raises(DeliveryError):
+            client.track("u1", "A")
+
+
+def test_on_error_hears_of_rejections_and_drops_with_their_events() -> None:
+    """One call per reason, with the events as they were sent; what it raises does not stop delivery."""
+    heard = []
+
+    def on_error(error: Exception, events: list[dict[str, Any]]) -> None:
+        assert isinstance(error, DeliveryError)
+        heard.append((error.code, error.status, [event.get("event") for event in events]))
+        raise RuntimeError("the app's own bug")
+
+    with serving(400) as server, Client("wk", server.url, on_error=on_error) as client:
+        client.track("u1", "A")
+        client.track("u1", "B")
+        client.flush(20)
+        client.track(event="no id")
+        client.flush(20)
+        client.track("u1", "C")
+        assert client.flush(20).delivered == 1
+    assert heard == [("http_400", 400, ["A", "B"]), ("no_user_anon_id", 0, ["no id"])]
+
+
+def test_on_error_may_use_the_client() -> None:
+    """It runs on the delivery thread: tracking and even flushing there must not lock up."""
+    with serving(400) as server:
+
+        def on_error(error: Exception, events: list[dict[str, Any]]) -> None:
+            client.track("u1", "Delivery Failed")
+            client.flush(20)
+
+        client = Client("wk", server.url, on_error=on_error, overflow="block", max_queue_size=1)
+        client.track("u1", "A")
+        client.flush(20)
+        assert client.flush(20).queued == 0
+        client.shutdown(20)
+    assert server.events == ["A", "Delivery Failed"]
+
+
+def test_block_holds_the_caller_until_there_is_room() -> None:
+    """With a queue of one, fifty events from two threads all arrive; nothing is dropped."""
+    with serving() as server, Client("wk", server.url, overflow="block", max_queue_size=1) as client:
+        threads = [
+            threading.Thread(target=lambda: [client.track("u1", "A") for _ in range(25)]) for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        report = client.flush(20)
+    assert (report.delivered, report.ok) == (50, True)
+
+
+def test_block_gives_up_after_its_timeout() -> None:
+    """The caller gets False, and the event is reported as dropped."""
+    with serving("silent") as server:
+        client = Client(
+            "wk", server.url, overflow="block", max_queue_size=1, upload_size=1, block_timeout=0.05
+        )
+        client.track("u1", "A")
+        server.wait_for(1)
+        assert client.track("u1", "B")[0] is True
+        assert client.track("u1", "C")[0] is False
+        server.released.set()
+        report = client.shutdown(20)
+    assert [item.reason for item in report.dropped] == ["queue_full"]
+
+
+def test_calls_cost_nothing_while_the_server_is_silent() -> None:
+    """Ten thousand calls against a dead server return at once; the oldest events are dropped and counted."""
+    with serving("silent") as server:
+        client = Client("wk", server.url, upload_size=1, max_queue_size=100, on_error=lambda *_: None)
+        client.track("u1", "first")
+        server.wait_for(1)
+        began = time.perf_counter()
+        for _ in range(10_000):
+            client.track("u1", "A")
+        assert time.perf_counter() - began < 10
+        report = client.shutdown(0)
+        server.released.set()
+    assert report.dropped_count == 10_001
+    assert len(report.dropped) == 1_000
+
+
+def test_the_thread_ends_when_there_is_nothing_to_do_and_a_call_starts_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An idle client costs no thread, and neither does one that nobody refers to any more."""
+    monkeypatch.setattr("headwater_sdk._pipeline.IDLE_S", 0.01)
+    with serving() as server:
+        client = Client("wk", server.url, upload_size=1)
+        for count in (1, 2):
+            client.track("u1", "A")
+            server.wait_for(count)
+            thread = client._pipeline._thread
+            if thread is not None:
+                thread.join(20)
+            assert client._pipeline._thread is None
+        assert client.flush(1).delivered == 2
+
+
+def test_events_of_many_threads_arrive_once_each() -> None:
+    """Eight threads, 4,000 events, resets in between."""
+    with serving(200, "reset", 200, 503, "close", "reset") as server, Client("wk", server.url) as client:
+        threads = [
+            threading.Thread(target=lambda n=n: [client.track("u1", f"{n}-{i}") for i in range(500)])
+            for n in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert client.flush(30).delivered == 4_000
+    assert len(set(server.ids)) == 4_000
+    assert len(set(server.events)) == 4_000

@@ -1,0 +1,293 @@
+"""The ends of a process and of a loop: exit, fork, kill -9, signals, cancellation. Each event arrives exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sdk.python.tests.loopback import serving
+
+from headwater_sdk import AsyncClient, Client
+
+SOURCE = Path(__file__).parents[1] / "src"
+posix = pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL are POSIX")
+
+
+def run(script: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own; it gets `headwater_sdk` and its arguments in `argv`."""
+    return subprocess.run(
+        command(script, *arguments),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=env(),
+        **options,
+    )
+
+
+def command(script: str, *arguments: str) -> list[str]:
+    """Return the command that runs a script."""
+    return [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        f"import sys, os\nimport headwater_sdk\nargv = sys.argv\n{script}",
+        *arguments,
+    ]
+
+
+def env() -> dict[str, str]:
+    """Return an environment in which the package is found."""
+    return {**os.environ, "PYTHONPATH": str(SOURCE)}
+
+
+def test_a_program_that_just_ends_has_sent_its_events() -> None:
+    """Neither flush nor shutdown: the exit waits for delivery."""
+    with serving(503) as server:
+        done = run(
+            "headwater_sdk.write_key, headwater_sdk.host = 'wk', argv[1]\n"
+            "for n in range(250): headwater_sdk.track('u1', str(n))",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(server.events[100:], key=int) == [str(n) for n in range(250)]
+
+
+def test_the_exit_waits_no_longer_than_its_bound() -> None:
+    """A silent server holds a program for `exit_timeout`, and the loss is logged."""
+    with serving("silent") as server:
+        script = "c = headwater_sdk.Client('wk', argv[1], exit_timeout=0.3)\nc.track('u1', 'A')\nc.track('u1', 'B')"
+        began = time.monotonic()
+        done = run(script, server.url)
+        assert time.monotonic() - began < 10
+        server.released.set()
+    assert done.returncode == 0
+    assert "2 events were not delivered: closed" in done.stderr
+
+
+def test_a_loop_that_ended_without_close_has_sent_its_events_at_exit() -> None:
+    """What an AsyncClient still holds when asyncio.run is through is sent by the exit."""
+    with serving() as server:
+        done = run(
+            "import asyncio\n"
+            "client = headwater_sdk.AsyncClient('wk', argv[1])\n"
+            "async def main():\n    client.track('u1', 'A')\n    await asyncio.sleep(0)\n    client.track('u1', 'B')\n"
+            "asyncio.run(main())",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert server.events == ["A", "B"]
+
+
+@posix
+def test_parent_and_child_both_go_on_after_a_fork() -> None:
+    """What the parent had queued is the parent's to send; the child has a queue, a thread and a connection of its own."""
+    with serving() as server:
+        done = run(
+            "c = headwater_sdk.Client('wk', argv[1], upload_interval=60)\n"
+            "c.track('u1', 'before'); c.flush(); c.track('u1', 'queued')\n"
+            "pid = os.fork()\n"
+            "c.track('u1', 'parent' if pid else 'child')\n"
+            "report = c.flush()\n"
+            "assert report.ok and report.delivered == (2 if pid else 1), report\n"
+            "if not pid: os._exit(0)\n"
+            "assert os.waitpid(pid, 0)[1] == 0\n"
+            "c.track('u1', 'after')",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(server.events) == ["after", "before", "child", "parent", "queued"]
+        assert len(set(server.ids)) == 5
+
+
+@posix
+def test_a_fork_at_any_moment_locks_up_neither_process() -> None:
+    """Thirty forks while threads track: a lock held at that moment is not held in the child."""
+    with serving() as server:
+        done = run(
+            "import threading\n"
+            "c = headwater_sdk.Client('wk', argv[1], upload_size=3)\n"
+            "stop = threading.Event()\n"
+            "def busy():\n    while not stop.wait(0.0005): c.track('u1', 'busy')\n"
+            "threads = [threading.Thread(target=busy) for _ in range(3)]\n"
+            "[t.start() for t in threads]\n"
+            "import warnings; warnings.simplefilter('ignore')\n"  # Python 3.12 warns of forks with threads
+            "pids = []\n"
+            "for n in range(30):\n"
+            "    pid = os.fork()\n"
+            "    if not pid:\n"
+            "        c.track('u1', f'child {n}')\n"
+            "        os._exit(0 if c.flush(20).delivered == 1 else 1)\n"
+            "    pids.append(pid)\n"
+            "assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 30\n"
+            "stop.set(); [t.join() for t in threads]\n"
+            "assert c.flush(20).ok",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(e for e in server.events if e != "busy") == sorted(f"child {n}" for n in range(30))
+        assert len(set(server.ids)) == len(server.ids)
+
+
+@posix
+def test_the_children_of_multiprocessing_send_at_their_end() -> None:
+    """They leave with os._exit, past atexit; their events arrive all the same, with fork and with spawn."""
+    with serving() as server:
+        script = Path(__file__).with_name("workers.py")
+        done = subprocess.run(
+            [sys.executable, str(script), server.url],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            env=env(),
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(server.events) == ["fork 0", "fork 1", "parent", "spawn 0"]
+
+
+@posix
+def test_durable_events_survive_kill_9(tmp_path: Path) -> None:
+    """Each call returns with its event on disk: the next process on the directory sends what a killed one left."""
+    with serving("silent") as dead, serving() as server:
+        script = (
+            "c = headwater_sdk.Client('wk', argv[1], durable=True, spill_dir=argv[2])\n"
+            "for n in range(250): assert c.track('u1', str(n))[0]\n"
+            "print('called', flush=True); sys.stdin.read()"
+        )
+        child = subprocess.Popen(
+            command(script, dead.url, str(tmp_path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env()
+        )
+        with child:
+            assert child.stdout
+            assert child.stdout.readline() == b"called\n"
+            child.send_signal(signal.SIGKILL)
+        dead.released.set()
+        with Client("wk", server.url, durable=True, spill_dir=str(tmp_path)) as client:
+            client.track("u1", "next")
+            assert client.flush(20).delivered == 251
+        assert sorted(server.events[:-1], key=int) == [str(n) for n in range(250)]
+        assert server.events[-1] == "next"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_does_not_fit_in_memory_goes_to_disk_and_is_delivered_in_order(tmp_path: Path) -> None:
+    """A queue of ten in an outage of 200 events: nothing is dropped, and the oldest go first."""
+    with serving("silent") as server:
+        options: dict[str, Any] = {"overflow": "spill", "spill_dir": str(tmp_path), "max_queue_size": 10}
+        client = Client("wk", server.url, upload_size=5, timeout=0.3, **options)
+        for n in range(200):
+            assert client.track("u1", str(n))[0]
+        assert list(tmp_path.iterdir())
+        report = client.flush(30)
+        assert (report.delivered, report.ok) == (200, True)
+        client.shutdown()
+    assert list(dict.fromkeys(server.events)) == [str(n) for n in range(200)]
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_client_with_spill_could_not_send_waits_for_the_next_start(tmp_path: Path) -> None:
+    """At close it goes to disk, reported as queued, not as dropped."""
+    options: dict[str, Any] = {"overflow": "spill", "spill_dir": str(tmp_path)}
+    with serving("silent") as dead, serving() as server:
+        client = Client("wk", dead.url, **options)
+        for n in range(5):
+            client.track("u1", str(n))
+        report = client.shutdown(0.1)
+        assert (report.queued, report.dropped_count) == (5, 0)
+        dead.released.set()
+        with Client("wk", server.url, **options) as successor:
+            successor.track("u1", "next")
+            assert successor.flush(20).delivered == 6
+    assert sorted(server.events) == ["0", "1", "2", "3", "4", "next"]
+
+
+@posix
+def test_a_signal_handler_may_call_the_client_at_any_moment() -> None:
+    """A timer fires thousands of times while the main thread is within the client; no call is lost, nothing locks up."""
+    with serving() as server:
+        done = run(
+            "import signal\n"
+            "c = headwater_sdk.Client('wk', argv[1], max_queue_size=10**6)\n"
+            "fired = 0\n"
+            "def handler(*_):\n    global fired\n    fired += 1\n    c.track('u1', 'signal')\n"
+            "signal.signal(signal.SIGALRM, handler)\n"
+            "signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)\n"
+            "n = 0\n"
+            "while fired < 500 and n < 10**6:\n    c.track('u1', 'main'); n += 1\n"
+            "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+            "report = c.flush()\n"
+            "assert report.ok and report.delivered == n + fired, (report, n, fired)\n"
+            "assert fired >= 500",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_cancelling_a_flush_or_the_delivery_itself_loses_nothing() -> None:
+    """Cancelled in the middle of a request: the batch is sent again, with the same message ids."""
+    with serving("silent", "silent") as server:
+        client = AsyncClient("wk", server.url)
+        client.track("u1", "A")
+        for attempt in (1, 2):
+            waiting = asyncio.create_task(client.flush())
+            await asyncio.to_thread(server.wait_for, attempt)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert client._pipeline._task is not None
+            client._pipeline._task.cancel()
+        assert client.queued == 1
+        assert (await client.close()).delivered == 1
+        server.released.set()
+    assert server.events == ["A", "A", "A"]
+    assert len(set(server.ids)) == 1
+
+
+def test_one_async_client_serves_several_loops_and_threads() -> None:
+    """A loop that ended in the middle of a request gives way to the next; threads outside of it may call too."""
+    with serving("silent") as server:
+        client = AsyncClient("wk", server.url, upload_size=1)
+
+        async def first() -> None:
+            client.track("u1", "A")
+            await asyncio.to_thread(server.wait_for, 1)
+
+        async def second() -> None:
+            await asyncio.to_thread(client.track, "u1", "B")
+            client.track("u1", "C")
+            assert (await client.close()).delivered == 3
+
+        asyncio.run(first())
+        asyncio.run(second())
+        server.released.set()
+    assert server.events == ["A", "A", "B", "C"]
+
+
+def test_an_async_client_without_a_loop_keeps_its_events() -> None:
+    """Calls before the loop runs are sent once it does."""
+    with serving() as server:
+        client = AsyncClient("wk", server.url)
+        client.track("u1", "A")
+        assert client.queued == 1
+        assert asyncio.run(client.close()).delivered == 1
+    assert server.events == ["A"]
+
+
+def test_a_client_that_was_shut_down_starts_anew_at_the_next_call() -> None:
+    """The order in which a program ends its parts loses no event."""
+    with serving() as server:
+        client = Client("wk", server.url)
+        for name in ("A", "B"):
+            client.track("u1", name)
+            assert client.shutdown(20).delivered == 1
+    assert server.events == ["A", "B"]
