@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.records import collected
+from bench.records import SENT_BEFORE_MS, collected
 from headwater import codec, timestamps
 from headwater.clock import SystemClock
 from headwater.event import OptionalRaw
@@ -95,7 +95,7 @@ def records(count: int, duplicates: float) -> list[Record]:
     for n in range(count):
         bodies.append(draw.choice(bodies) if bodies and draw.random() < duplicates else event(n, draw))
     return [
-        collected(bodies[at : at + RECORD_EVENTS], T0 + at + RECORD_EVENTS)
+        collected(bodies[at : at + RECORD_EVENTS], T0 + at + RECORD_EVENTS + SENT_BEFORE_MS)
         for at in range(0, count, RECORD_EVENTS)
     ]
 

@@ -9,9 +9,12 @@ from headwater.log.protocol import Record
 from headwater.timestamps import iso
 
 
+SENT_BEFORE_MS = 100  # how long before it is received a request is sent; its events are older
+
+
 def collected(bodies: Sequence[bytes], received_ms: int) -> Record:
-    """The record that a request with these bodies becomes; sent 100 ms before it is received."""
-    sent = iso(received_ms - 100).encode()
+    """The record that a request with these bodies becomes; sent `SENT_BEFORE_MS` before it is received."""
+    sent = iso(received_ms - SENT_BEFORE_MS).encode()
     envelope = decode(b'{"batch":[%b],"sentAt":"%b"}' % (b",".join(bodies), sent), batch=True)
     assert not isinstance(envelope, str), envelope
     outcome = accept(

@@ -95,7 +95,7 @@ def _one(output: Output, steps: Chain, one: Accepted | Bare) -> None:
     except _CANNOT_ENCODE as error:
         output.fail(one, "encode", error)
     else:
-        output.counts.processed[one.source_id, result.type] += 1
+        output.counts.processed[result.source_id, result.type] += 1
 
 
 def _dropped(output: Output, one: Accepted | Bare, result: Dropped) -> None:
