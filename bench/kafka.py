@@ -42,7 +42,7 @@ from headwater.workspace.model import Workspace
 from processors import totals
 from tests.support.running import Running, eventually
 
-PARTITIONS = 4
+PARTITIONS = 2
 
 
 def log_section(bootstrap: str, partitions: int = PARTITIONS) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collector.accept import Call, accept, decode
 from headwater.log.protocol import Record
 from headwater.timestamps import iso
 
-
 SENT_BEFORE_MS = 100  # how long before it is received a request is sent; its events are older
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from headwater.clock import Clock
 
-SLICE_S = 0.002  # the log's answer takes several turns to reach its clients, and each waits for a slice
+SLICE_S = 0.0002  # the log's answer takes several turns to reach its clients, and each waits for a slice
 
 
 class Turns:

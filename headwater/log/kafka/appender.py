@@ -82,6 +82,9 @@ class Appender:
         size = sum(_cost(record) for records in by_partition.values() for record in records)
         self._admit(size, by_partition)
         jobs = [self._queue(tp, records) for tp, records in by_partition.items() if records]
+        if len(jobs) == 1:  # a turn of the loop less than gathering
+            await jobs[0]
+            return
         results = await asyncio.gather(*jobs, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -160,10 +163,11 @@ class Appender:
             with reaching(f"cannot append to {lane.tp.topic}[{lane.tp.partition}]"):
                 async with asyncio.timeout(ACK_S):
                     written = await producer.send_batch(builder, topic, partition=lane.tp.partition)
-                if not await _settled(written, ACK_S):
-                    self._get_stuck(lane)
-                    await _settled(written, None)
-                await written
+                late = asyncio.get_running_loop().call_later(ACK_S, self._get_stuck, lane)
+                try:
+                    await written
+                finally:
+                    late.cancel()
         except LogUnavailable as error:
             self._refuse(lane, error)  # at once: letting go of the producer may take a while
             if topic not in producer.client.cluster.topics():
@@ -283,11 +287,6 @@ def hush(producer: AIOKafkaProducer) -> None:
     for waiter in waiters:
         if waiter.done() and not waiter.cancelled():
             waiter.exception()
-
-
-async def _settled(written: asyncio.Future[Any], seconds: float | None) -> bool:
-    done, _ = await asyncio.wait([written], timeout=seconds)
-    return bool(done)
 
 
 def _fail(jobs: Sequence[_Job], error: LogUnavailable) -> None:

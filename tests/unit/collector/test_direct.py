@@ -93,7 +93,7 @@ async def test_a_turn_takes_a_slice_of_the_line_in_its_order() -> None:
 
     def work(number: int) -> None:
         done.append(number)
-        clock.advance(SLICE_S / 2)
+        clock.advance(SLICE_S * 0.6)
 
     for number in range(6):
         turns.add(partial(work, number))
