@@ -19,8 +19,8 @@ SLICE_S = 0.0002  # the log's answer takes several turns to reach its clients, a
 class Turns:
     """Work in its order, a slice in each turn. Bounded by what admission lets in."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, *, slice_s: float = SLICE_S) -> None:
+        self._clock, self._slice_s = clock, slice_s
         self._line: deque[Callable[[], None]] = deque()
         self._scheduled = False
 
@@ -41,7 +41,7 @@ class Turns:
 
     def _turn(self) -> None:
         self._scheduled = False
-        end = self._clock.monotonic() + SLICE_S
+        end = self._clock.monotonic() + self._slice_s
         while self._line:
             self._line.popleft()()
             if self._clock.monotonic() >= end:

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from collector import direct, memory
-from collector.turns import SLICE_S, Turns
+from collector.turns import Turns
 from headwater.clock import ManualClock
 from tests.support.serving import Answer, Served, basic, raw_request, read_answer
 
@@ -89,11 +89,11 @@ async def test_a_pipeline_is_answered_in_its_order(served: Served) -> None:
 async def test_a_turn_takes_a_slice_of_the_line_in_its_order() -> None:
     """Work beyond the slice waits for the next turn of the loop; `finish` waits for none."""
     clock, done = ManualClock(), list[int]()
-    turns = Turns(clock)
+    turns = Turns(clock, slice_s=0.002)
 
     def work(number: int) -> None:
         done.append(number)
-        clock.advance(SLICE_S * 0.6)
+        clock.advance(0.001)
 
     for number in range(6):
         turns.add(partial(work, number))
