@@ -1,16 +1,16 @@
 // The SDK: analytics.js's calls over identity, pipeline, queue and delivery.
-import { aliasCall, type Call, idCall, pageCall, trackCall } from './arguments.js'
+import { type Call, isObject, parse, text } from './arguments.js'
 import { campaign, deviceContext, pageContext } from './context.js'
 import { createDelivery } from './delivery.js'
 import { emitter, guarded } from './emitter.js'
 import { identity } from './identity.js'
 import { ledger } from './ledger.js'
 import { lifecycle } from './lifecycle.js'
+import type { Offline } from './offline.js'
 import { createPipeline, middleware } from './pipeline.js'
 import type { Platform } from './platform.js'
 import type { Plugin } from './plugin.js'
 import { createQueue } from './queue.js'
-import { shelf as openShelf } from './shelf.js'
 import { browserStorage } from './storage.js'
 import type {
   Analytics,
@@ -19,72 +19,69 @@ import type {
   Message,
   Options,
   Outcome,
-  Settings,
   Settled,
   SourceMiddleware,
 } from './types.js'
 import { version } from './version.js'
 
 const DEFAULTS = {
-  host: '',
   flushAt: 100,
   flushInterval: 500,
   maxQueueEvents: 10_000,
   maxQueueBytes: 33_554_432,
   maxRetries: 10,
   timeout: 10_000,
+  stampGroup: true,
 }
 
-/** The SDK on a platform. `load` gives it the page it runs in. */
-export function createAnalytics(platform: Platform, writeKey: string, options: Options): Analytics {
+/** The SDK on a platform. `load` gives it the page it runs in; without `offline` the queue is in memory only. */
+export function createAnalytics(
+  platform: Platform,
+  writeKey: string,
+  options: Options,
+  offline?: Offline,
+): Analytics {
   const { window: win, now, id, uuid } = platform
-  const settings: Settings & typeof DEFAULTS = { ...DEFAULTS, ...options }
+  const settings = { ...DEFAULTS, ...options }
   const { on, off, emit } = emitter()
   const device = deviceContext(win)
-  let debug = !!options.debug
+  let { debug } = settings
 
   const log = (...what: unknown[]) => {
     if (debug) win.console.log('headwater', ...what)
   }
   const books = ledger((outcome) => {
     log(outcome.status, outcome)
-    if (outcome.status === 'rejected' || outcome.status === 'dropped') emit('error', [outcome])
+    if (outcome.code) emit('error', [outcome])
   })
   const failed = (code: string, error: unknown) => emit('error', [{ code, message: `${error}`, error }])
 
   const pipeline = createPipeline(failed)
-  const shelf = openShelf(platform, writeKey)
-  const queue = createQueue(
-    platform,
-    settings,
-    shelf,
-    () => !delivery.held() && sdk.storage.persistent !== false,
-    books.note,
-  )
-  const delivery = createDelivery(platform, writeKey, settings, queue, shelf, books, pipeline.making)
+  const queue = createQueue(settings, books)
+  const delivery = createDelivery(platform, writeKey, settings, queue, books, pipeline.making)
 
   /** The message of a call, as of now. */
-  function build(type: EventType, { fields, options: call }: Call): Message {
-    const { context, integrations, anonymousId, userId, timestamp, messageId, ...rest } = call
+  function build(type: EventType, fields: Json, call: Call): Message {
+    const { context = {}, integrations, anonymousId, userId, timestamp, messageId, ...rest } = call.extras
     const page = pageContext(win)
-    if (type === 'page') fields.properties = { ...page, ...named(fields), ...(fields.properties as Json) }
-    const at = new Date(timestamp ?? now())
-    const flags = { ...flagsOf(settings.integrations), ...integrations }
-    const groupId = settings.stampGroup !== false && type !== 'group' ? group.id() : null
+    const { category, name } = fields
+    if (type === 'page') fields.properties = { ...page, category, name, ...call.given }
+    const at = new Date((timestamp || now()) as number)
+    const flags = { ...settings.integrations, ...integrations }
     return {
       type,
       messageId: messageId || id(),
-      timestamp: (Number.isNaN(+at) ? new Date(now()) : at).toISOString(),
+      timestamp: (+at ? at : new Date(now())).toISOString(),
       anonymousId: user.anonymousId(anonymousId),
       userId: userId || user.id() || undefined,
       ...fields,
       context: {
         ...device,
         campaign: campaign(win.location.search),
-        groupId: groupId || undefined,
+        groupId: (settings.stampGroup && type !== 'group' && group.id()) || undefined,
         ...rest,
         ...context,
-        page: { ...page, ...(context?.page as Json) },
+        page: { ...page, ...(context.page as Json) },
         library: { name: 'headwater-browser', version },
       },
       integrations: Object.keys(flags)[0] ? flags : undefined,
@@ -92,71 +89,62 @@ export function createAnalytics(platform: Platform, writeKey: string, options: O
   }
 
   /** Makes, queues and follows one event. Resolved when it is decided upon; never rejected. */
-  function send(type: EventType, call: Call, heard: unknown[]): Promise<Settled> {
-    return new Promise((resolve) => {
+  const send = (type: EventType, fields: Json, call: Call): Promise<Settled> =>
+    new Promise((resolve) => {
       let event: Message | null = null
       const decided = (outcome: Outcome) => {
         const settled = { ...outcome, event }
         resolve(settled)
-        if (call.callback) guarded(() => call.callback!(settled))
+        if (call.heard) guarded(() => call.heard!(settled))
       }
-      const lost = (
-        code: string,
-        message: string | undefined,
-        status: 'rejected' | 'dropped' = 'dropped',
-      ) => {
-        const outcome: Outcome = { status, type, messageId: event?.messageId ?? '', code, message }
+      const lost = (status: Outcome['status'], code: string, message = '') => {
+        const outcome = { status, type, messageId: event ? event.messageId : '', code, reason: code, message }
         books.note(outcome)
         decided(outcome)
         delivery.wake(0)
       }
       try {
-        const message = build(type, call)
-        event = message
-        log(type, message)
-        if (type === 'track' && (!message.event || typeof message.event !== 'string'))
-          return lost('event_not_defined', 'track needs the name of an event: a string.', 'rejected')
-        pipeline.run(message, (made) => {
-          if ('code' in made) return lost(made.code, made.message)
-          queue.add(made.json, decided)
-          delivery.wake(queue.length() < settings.flushAt ? settings.flushInterval : 0)
+        event = build(type, fields, call)
+        log(type, event)
+        if (type === 'track' && !event.event) {
+          return lost('rejected', 'event_not_defined', 'track(name)')
+        }
+        pipeline.run(event, (json, droppedBy) => {
+          if (droppedBy) return lost('dropped', droppedBy)
+          queue.add(json, decided)
+          if (win.document.visibilityState === 'hidden') delivery.hide()
+          delivery.wake(queue.waiting() < settings.flushAt ? settings.flushInterval : 0)
         })
-        emit(type, heard)
+        emit(type, [...Object.values(fields), call.extras])
       } catch (error) {
-        lost('internal', `${error}`)
+        lost('dropped', 'not_serialisable', `${error}`) // a cycle, a BigInt, a getter that throws
       }
     })
+
+  const pageLike =
+    (type: 'page' | 'screen') =>
+    (...args: unknown[]) => {
+      const call = parse(args, 2)
+      const names = call.heads.filter(text)
+      const name = names.pop()
+      const category = names[0]
+      return send(type, { category, name, properties: call.given }, call)
+    }
+
+  function identified(type: 'identify' | 'group', args: unknown[]) {
+    const who = type === 'group' ? group : user
+    const call = parse(args, 1)
+    const { anonymousId } = call.extras
+    if (anonymousId) user.anonymousId(anonymousId)
+    who.become(text(call.heads[0]), call.given)
+    const key = who === group ? 'groupId' : 'userId'
+    return send(type, { [key]: who.id() || undefined, traits: who.traits() }, call)
   }
 
-  function named(fields: Json): Json {
-    const { category, name } = fields
-    return { ...(category ? { category } : {}), ...(name ? { name } : {}) }
-  }
-
-  function pageLike(type: 'page' | 'screen', args: unknown[]) {
-    const call = pageCall(args)
-    const { category, name, properties } = call.fields
-    return send(type, call, [category, name, properties, call.options])
-  }
-
-  function identified(kind: 'user' | 'group', args: unknown[]) {
-    const key = `${kind}Id`
-    const who = kind === 'user' ? user : group
-    const call = idCall(args, key)
-    const { fields, options: given } = call
-    guarded(() => {
-      if (given.anonymousId) user.anonymousId(given.anonymousId)
-      who.identify(fields[key] as string | null, fields.traits as Json)
-      fields[key] = who.id() || undefined
-      fields.traits = who.traits()
-    })
-    return send(kind === 'user' ? 'identify' : 'group', call, [fields[key], fields.traits, given])
-  }
-
-  function install(plugins: Plugin[]): void {
+  function install(plugins: Plugin[] = []): void {
     for (const plugin of plugins) {
       try {
-        plugin.setup?.(sdk)
+        if (plugin.setup) plugin.setup(sdk)
         pipeline.add(plugin)
       } catch (error) {
         failed(plugin.name, error)
@@ -171,28 +159,29 @@ export function createAnalytics(platform: Platform, writeKey: string, options: O
       return sdk
     }
 
-  const sdk: Analytics = {
+  const sdk = {
     writeKey,
     version,
-    storage: settings.storage ?? browserStorage(win, settings.cookie),
+    storage: settings.storage || browserStorage(win, settings.cookie),
     track(...args: unknown[]) {
-      const call = trackCall(args)
-      return send('track', call, [call.fields.event, call.fields.properties, call.options])
+      const [whole] = args
+      if (isObject(whole)) args.splice(0, 1, whole.event, whole.properties)
+      const call = parse(args, 1)
+      return send('track', { event: text(call.heads[0]), properties: call.given }, call)
     },
-    page: (...args: unknown[]) => pageLike('page', args),
-    screen: (...args: unknown[]) => pageLike('screen', args),
-    identify: (...args: unknown[]) => identified('user', args),
-    group: (...args: unknown[]) => (args.length ? identified('group', args) : group),
+    page: pageLike('page'),
+    screen: pageLike('screen'),
+    identify: (...args: unknown[]) => identified('identify', args),
+    group: (...args: unknown[]) => (args[0] === undefined ? group : identified('group', args)),
     alias(...args: unknown[]) {
-      const call = aliasCall(args)
-      const { fields } = call
-      fields.userId ??= user.id()
-      fields.previousId ??= user.id() ?? user.anonymousId()
-      return send('alias', call, [fields.userId, fields.previousId, call.options])
+      const call = parse(args, 2)
+      const userId = text(call.heads[0]) || user.id()
+      const previousId = text(call.heads[1]) || user.id() || user.anonymousId()
+      return send('alias', { userId, previousId }, call)
     },
     reset() {
-      user.reset()
-      group.reset()
+      user.forget()
+      group.forget()
       emit('reset', [])
     },
     async ready(callback?: () => void) {
@@ -202,34 +191,29 @@ export function createAnalytics(platform: Platform, writeKey: string, options: O
     once: chained((event: string, listener: () => void) => on(event, listener, true)),
     off: chained(off),
     emit: chained((event: string, ...args: unknown[]) => emit(event, args)),
-    debug: chained((wanted: boolean | undefined = true) => {
-      debug = wanted
+    debug: chained((wanted = true) => {
+      debug = wanted as boolean
     }),
     user: () => user,
     setAnonymousId: (value?: string | null) => user.anonymousId(value),
     addSourceMiddleware: chained((...run: SourceMiddleware[]) => install(run.map(middleware))),
     use: chained((...plugins: Plugin[]) => install(plugins)),
     register: async (...plugins: Plugin[]) => install(plugins),
-    async flush(timeout = 10_000) {
-      return delivery.flush(timeout)
-    },
+    flush: (timeout = 10_000) => delivery.flush(timeout),
     hold: delivery.hold,
   } as unknown as Analytics
 
   const user = identity(sdk, 'user', uuid)
   const group = identity(sdk, 'group', uuid)
-  install(settings.plugins ?? [])
-  guarded(() => {
-    for (const who of [user, group]) who.refresh()
-  })
-  lifecycle(platform, shelf, queue, delivery)
+  install(settings.plugins)
+  // Another year for the cookies, and cookies and localStorage agree again.
+  for (const key of ['ajs_anonymous_id', 'ajs_user_id', 'ajs_group_id']) {
+    sdk.storage.set(key, sdk.storage.get(key))
+  }
+  lifecycle(platform, delivery)
+  if (offline) {
+    offline(platform, writeKey, queue, delivery, () => !delivery.held() && sdk.storage.persistent !== false)
+  }
   if (settings.initialPageview) sdk.page()
   return sdk
-}
-
-/** Flags of `load` as analytics.js sends them: booleans, without its own. */
-function flagsOf(integrations: Json = {}): Json {
-  const flags: Json = {}
-  for (const name in integrations) if (name !== 'Segment.io') flags[name] = !!integrations[name]
-  return flags
 }

@@ -1,21 +1,22 @@
 // What an answer of the server means for a batch, and how long to wait before the next attempt. Pure.
 
-/** Seconds that a server may make us wait at most. */
-const LONGEST = 300
+/** Milliseconds that a server may make us wait at most. */
+const LONGEST = 300_000
 
 /** Says nothing about the batch: no connection or timeout (0), redirects (never followed), 429, 503. Tried until it gets through. */
 export const uncounted = (status: number): boolean =>
-  status === 0 || (status >= 300 && status < 400) || status === 429 || status === 503
+  !status || (status >= 300 && status < 400) || status === 429 || status === 503
 
 /** Worth another attempt, `maxRetries` times at most. */
 export const counted = (status: number): boolean =>
   [408, 425, 460].includes(status) || (status >= 500 && ![501, 505, 511].includes(status))
 
 /** Milliseconds that `Retry-After` (seconds or a date), else `X-RateLimit-Reset`, asks for; 0 when it says nothing sensible. */
-export function retryAfter(header: (name: string) => string | null, now: number): number {
-  const text = header('Retry-After') || header('X-RateLimit-Reset') || ''
-  const seconds = /^\d+$/.test(text) ? +text : (Date.parse(/^\w{3},/.test(text) ? text : '') - now) / 1000
-  return seconds > 0 ? Math.min(LONGEST, seconds) * 1000 : 0
+export function retryAfter(headers: Headers, now: number): number {
+  const text = headers.get('Retry-After') || headers.get('X-RateLimit-Reset') || ''
+  // What is neither, as "-5" or "soon", is no date of the future either.
+  const wait = +text > 0 ? +text * 1000 : Date.parse(text) - now
+  return wait > 0 ? Math.min(LONGEST, wait) : 0
 }
 
 /** Milliseconds before attempt `attempt` + 1: full jitter, doubling from half a second to a minute. */

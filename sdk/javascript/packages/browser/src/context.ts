@@ -3,41 +3,41 @@ import type { Json } from './types.js'
 
 /** url and path follow the canonical link, as analytics.js's do; `search` keeps its question mark. */
 export function pageContext({ document, location }: Window): Json {
-  const canonical = document.querySelector<HTMLLinkElement>('link[rel=canonical]')?.href
-  let url = location.href.split('#')[0]!
-  let path = location.pathname
+  let link: URL | Location = location
   try {
-    if (canonical) {
-      const link = new URL(canonical)
-      path = link.pathname
-      url = canonical.split('#')[0]! + (link.search ? '' : location.search)
-    }
+    link = new URL(document.querySelector<HTMLLinkElement>('link[rel=canonical]')!.href)
   } catch {
-    // a canonical link that is no address: the page's own is true in any case
+    // no canonical link, or one that is no address
   }
-  return { path, referrer: document.referrer, search: location.search, title: document.title, url }
+  const { search } = location
+  return {
+    path: link.pathname,
+    referrer: document.referrer,
+    search,
+    title: document.title,
+    url: link.href.split(/[?#]/)[0]! + (link.search || search),
+  }
 }
 
 /** utm_campaign is `name`, any other utm_X is `X`; undefined where the address has none. */
 export function campaign(search: string): Json | undefined {
-  const found: Json = {}
-  if (!/utm_/.test(search)) return
+  let found: Json | undefined
   new URLSearchParams(search).forEach((value, key) => {
-    if (/^utm_./.test(key)) found[key === 'utm_campaign' ? 'name' : key.slice(4)] = value
+    const name = key.split('utm_')[1]
+    if (name) found = { ...found, [name === 'campaign' ? 'name' : name]: value }
   })
   return found
 }
 
 /** What stays the same while the page lives. */
 export function deviceContext(win: Window & typeof globalThis): Json {
-  const { navigator, screen, devicePixelRatio } = win
-  const hints = (navigator as { userAgentData?: { brands: unknown; mobile: boolean; platform: string } })
-    .userAgentData
+  const { navigator, screen } = win
   return {
     userAgent: navigator.userAgent,
-    userAgentData: hints && { brands: hints.brands, mobile: hints.mobile, platform: hints.platform },
+    // Serialised as what costs no question: brands, mobile, platform.
+    userAgentData: (navigator as { userAgentData?: unknown }).userAgentData,
     locale: navigator.language,
     timezone: win.Intl.DateTimeFormat().resolvedOptions().timeZone,
-    screen: screen && { width: screen.width, height: screen.height, density: devicePixelRatio },
+    screen: screen && { width: screen.width, height: screen.height, density: win.devicePixelRatio },
   }
 }

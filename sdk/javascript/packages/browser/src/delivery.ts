@@ -3,62 +3,56 @@ import { backoff, counted, retryAfter, uncounted } from './answers.js'
 import type { Ledger } from './ledger.js'
 import type { Platform } from './platform.js'
 import type { Entry, Queue } from './queue.js'
-import type { Shelf } from './shelf.js'
 import type { FlushReport, Settings } from './types.js'
 
 /** Bytes of the events of one request, and of all that may be under way with keepalive (the browsers' own limit is 64 KiB). */
 const REQUEST_BYTES = 475_000
 const KEEPALIVE_BYTES = 60_000
-const TYPE = 'text/plain;charset=UTF-8'
-
-/** Status (0: no answer), text, and milliseconds that the server asks to wait. */
-type Answer = [status: number, text: string, wait: number]
 
 export interface Delivery {
   /** Sends within `delay` milliseconds. */
   wake(delay: number): void
   /** The network is back: the next attempt is now, unless the server asked for a pause. */
   online(): void
+  /** Nothing is sent before `until`, milliseconds since 1970. */
+  pause(until: number): void
   hold(until: Promise<unknown>): void
-  readonly held: () => boolean
-  /** The page may go. `last`: it goes. */
-  hide(last: boolean): void
+  held(): number
+  /** The page may go: everything into storage, and off with what keepalive takes. */
+  hide(): void
   flush(timeout: number): Promise<FlushReport>
 }
 
 export function createDelivery(
-  platform: Platform,
+  { window: win, now, random }: Platform,
   writeKey: string,
   options: Settings,
   queue: Queue,
-  shelf: Shelf,
   ledger: Ledger,
   /** Events that plug-ins still think about. */
   making: () => number,
 ): Delivery {
-  const { window: win, now } = platform
-  const url = `${options.host}/v1/b`
-  /** Batches taken from the queue; the first one is under way or waits for its next attempt. */
-  let work: Entry[][] = []
-  let waiters: Array<() => void> = []
-  let busy = false
+  const url = `${(options.host || '').replace(/\/$/, '')}/v1/b`
+  const waiters = new Set<() => void>()
+  /** Batches taken from the queue; the first one waits for its next attempt. */
+  const work: Entry[][] = []
+  let busy = 0
   let attempt = 0
   let alive = 0
   let held = 0
-  let asked = shelf.pause()
-  let notBefore = asked
+  let asked = 0
+  let notBefore = 0
   let timer = 0
-  let due = 0
 
   function wake(delay: number): void {
-    const at = Math.max(now() + delay, notBefore)
-    if (timer && due <= at) return
-    win.clearTimeout(timer)
-    due = at
-    timer = win.setTimeout(() => {
-      timer = 0
-      pump()
-    }, at - now())
+    if (timer && delay) return
+    timer = win.setTimeout(
+      () => {
+        timer = 0
+        pump()
+      },
+      Math.max(delay, notBefore - now()),
+    )
   }
 
   function pump(): void {
@@ -67,55 +61,56 @@ export function createDelivery(
       wake(0)
       return
     }
-    work = work.map((part) => part.filter((entry) => !entry.over)).filter((part) => part.length)
-    if (!work.length) work = [queue.take(options.flushAt, REQUEST_BYTES)]
-    const batch = work.shift()!
-    if (batch.length) send(batch)
-    else if (!making()) for (const done of waiters.splice(0)) done()
+    const batch = (work.shift() || queue.take(options.flushAt, REQUEST_BYTES)).filter((entry) => !entry.over)
+    if (batch[0]) send(batch)
+    else if (!making()) for (const done of waiters) done()
   }
 
+  /** Usually one at a time; a page that goes cannot wait for the one before. */
   async function send(batch: Entry[]): Promise<void> {
-    busy = true
-    const [status, text, wait] = await post(batch, !attempt)
-    busy = false
-    const again = settle(batch, status, text)
-    work.unshift(...again)
+    busy++
+    const [again, wait] = await post(batch)
+    busy--
     const failed = again.length === 1
+    work.unshift(...again)
     attempt = failed ? attempt + 1 : 0
     asked = now() + wait
-    if (wait) shelf.pause(asked)
-    notBefore = failed ? Math.max(now() + backoff(attempt, platform.random()), asked) : 0
+    if (wait && queue.store) queue.store.pause(asked)
+    notBefore = failed ? Math.max(now() + backoff(attempt, random()), asked) : 0
     pump()
   }
 
-  const bodyOf = (batch: Entry[]) =>
-    `{"batch":[${batch.map((entry) => entry.json)}],"sentAt":"${new Date(now()).toISOString()}","writeKey":${JSON.stringify(writeKey)}}`
-
-  /** One request. Never fails. */
-  async function post(batch: Entry[], mayLive: boolean): Promise<Answer> {
-    const size = batch.reduce((sum, entry) => sum + entry.size + 1, 0)
-    const keepalive = mayLive && alive + size < KEEPALIVE_BYTES
+  /** One request and its consequences: what is to be sent again, and how long the server asks to wait. Never fails. */
+  async function post(batch: Entry[]): Promise<[again: Entry[][], wait: number]> {
+    const json = batch.map((entry) => entry.json)
+    const sentAt = new Date(now()).toISOString()
+    const size = batch.reduce((sum, entry) => sum + entry.bytes + 1, 0)
+    const keepalive = !attempt && alive + size < KEEPALIVE_BYTES
     const abort = new AbortController()
     const timeout = win.setTimeout(() => abort.abort(), options.timeout)
+    let status = 0
+    let text = ''
+    let wait = 0
     if (keepalive) alive += size
     try {
       const answer = await win.fetch(url, {
         method: 'POST',
-        headers: { 'Content-Type': TYPE },
-        body: bodyOf(batch),
+        headers: { 'Content-Type': 'text/plain;charset=UTF-8' },
+        body: `{"batch":[${json}],"sentAt":"${sentAt}","writeKey":${JSON.stringify(writeKey)}}`,
         keepalive,
         credentials: 'omit',
         redirect: 'manual',
         signal: abort.signal,
       })
-      const text = await answer.text()
-      return [answer.status, text, retryAfter((name) => answer.headers.get(name), now())]
+      text = await answer.text()
+      status = answer.status
+      wait = retryAfter(answer.headers, now())
     } catch {
-      return [0, '', 0] // no connection, a reset, a timeout: none says anything about the batch
-    } finally {
-      win.clearTimeout(timeout)
-      if (keepalive) alive -= size
+      // no connection, a reset, a timeout: none says anything about the batch
     }
+    win.clearTimeout(timeout)
+    if (keepalive) alive -= size
+    return [settle(batch, status, text), wait]
   }
 
   /** Decides what the answer decides. Returned is what is to be sent again: nothing, one batch, or two halves. */
@@ -129,71 +124,55 @@ export function createDelivery(
     if (counted(status)) {
       for (const entry of batch) {
         if (++entry.tries > options.maxRetries) queue.finish(entry, 'dropped', 'retries_exhausted')
-        else if (entry.key) shelf.put(entry.key, entry.tries + entry.json)
+        else if (queue.store) queue.store.update(entry)
       }
-      const left = batch.filter((entry) => !entry.over)
-      return left.length ? [left] : []
+      return [batch.filter((entry) => !entry.over)].filter((left) => left[0])
     }
     const fine = status < 300
-    const refusals = ([] as Refusal[]).concat(fine ? (body.rejected ?? []) : [])
-    for (const [n, entry] of batch.entries()) {
-      const no = fine ? refusals.find((refusal) => refusal?.index === n) : body
-      const code = status === 413 ? 'event_too_large' : no?.code || `http_${status}`
-      if (no) queue.finish(entry, 'rejected', code, no.message ?? (fine ? '' : text.slice(0, 200)))
+    const refusals = ([] as Refusal[]).concat((fine && body.rejected) || [])
+    if (status === 413) body.code = 'event_too_large'
+    batch.forEach((entry, n) => {
+      const no = fine ? refusals.find((refusal) => Object(refusal).index === n) : body
+      if (no) queue.finish(entry, 'rejected', no.code || `http_${status}`, no.message || (fine ? '' : text))
       else queue.finish(entry, 'delivered')
-    }
+    })
     return []
   }
 
   return {
     wake,
+    pause(until) {
+      asked = until
+      notBefore = until
+    },
     online() {
       notBefore = asked
       wake(0)
     },
-    held: () => held > 0,
+    held: () => held,
     hold(until) {
-      held++
       const release = () => {
         held--
         wake(0)
       }
+      held++
       until.then(release, release)
     },
-    hide(last) {
-      if (held) return
-      queue.persist(Infinity)
-      if (attempt) return // the server does not answer: storage is the better place
-      if ('keepalive' in Request.prototype) {
-        const batch = queue.take(options.flushAt, KEEPALIVE_BYTES - alive)
-        if (batch.length) aside(batch)
-      } else if (last) {
-        // No answer will come: these stay in storage and are sent again by the next page, under the same ids.
-        const batch = queue.take(options.flushAt, KEEPALIVE_BYTES)
-        win.navigator.sendBeacon?.(url, new Blob([bodyOf(batch)], { type: TYPE }))
-        queue.back(batch)
-      }
+    hide() {
+      if (queue.store) queue.store.hide()
+      if (attempt || held) return // nobody answers: storage is the better place
+      const batch = queue.take(options.flushAt, KEEPALIVE_BYTES - alive)
+      if (batch[0]) send(batch)
     },
-    flush(timeout) {
-      return new Promise((resolve) => {
+    flush: (timeout) =>
+      new Promise((resolve) => {
         const done = () => {
-          win.clearTimeout(limit)
-          waiters = waiters.filter((waiter) => waiter !== done)
-          resolve(ledger.report(queue.pending.size + making()))
+          if (waiters.delete(done)) resolve(ledger.report(queue.pending.size + making()))
         }
-        const limit = win.setTimeout(done, timeout)
-        waiters.push(done)
+        waiters.add(done)
+        win.setTimeout(done, timeout)
         pump()
-      })
-    },
-  }
-
-  /** Sends beside the batch under way: a page that goes cannot wait for it. */
-  async function aside(batch: Entry[]): Promise<void> {
-    const [status, text] = await post(batch, true)
-    const again = settle(batch, status, text).flat()
-    queue.back(again)
-    wake(again.length ? 1000 : 0)
+      }),
   }
 }
 

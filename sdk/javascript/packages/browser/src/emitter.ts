@@ -1,5 +1,5 @@
 // on, once, off, emit. A listener that throws is shown in the console of the page's developer and disturbs nobody.
-type Listener = (...args: never[]) => void
+export type AnyFunction = (...args: never[]) => unknown
 
 /** Runs what belongs to the page's own code; its errors are raised outside of our call. */
 export function guarded(run: () => unknown): void {
@@ -13,20 +13,21 @@ export function guarded(run: () => unknown): void {
 }
 
 export function emitter() {
-  let listeners: Array<[event: string, listener: Listener, once: boolean]> = []
-  const off = (event: string, listener: Listener) => {
+  let listeners: Array<[event: string, listener: AnyFunction, once?: boolean]> = []
+  const off = (event: string, listener: AnyFunction) => {
     listeners = listeners.filter(([name, known]) => name !== event || known !== listener)
   }
   return {
-    on(event: string, listener: Listener, once = false) {
-      listeners = [...listeners, [event, listener, once]]
-    },
     off,
+    on(...added: (typeof listeners)[0]) {
+      listeners = [...listeners, added]
+    },
     emit(event: string, args: unknown[]) {
       for (const [name, listener, once] of listeners) {
-        if (name !== event) continue
-        if (once) off(event, listener)
-        guarded(() => (listener as (...args: unknown[]) => void)(...args))
+        if (name === event) {
+          if (once) off(event, listener)
+          guarded(() => listener(...(args as never[])))
+        }
       }
     },
   }

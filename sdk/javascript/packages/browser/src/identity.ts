@@ -3,44 +3,47 @@ import type { Analytics, Group, Json, User } from './types.js'
 
 const ANONYMOUS = 'ajs_anonymous_id'
 
+export interface Identity extends User, Group {
+  /** Another id than the stored one: the old traits go and, for a user, the anonymous id too. */
+  become(id: string | undefined, added: Json): void
+  forget(): void
+}
+
 /** One of the two identities: a user (`ajs_user_id`, `ajs_user_traits`) or a group. */
-export function identity(sdk: Pick<Analytics, 'storage'>, kind: 'user' | 'group', newId: () => string) {
+export function identity(sdk: Analytics, kind: 'user' | 'group', newId: () => string): Identity {
+  const isUser = kind === 'user'
   const idKey = `ajs_${kind}_id`
-  const traitsKey = kind === 'user' ? 'ajs_user_traits' : 'ajs_group_properties'
-  const id = () => sdk.storage.get(idKey) as string | null
-  const traits = (value?: Json): Json => {
-    if (value) sdk.storage.set(traitsKey, value)
-    return (sdk.storage.get(traitsKey) as Json | null) ?? {}
+  const traitsKey = isUser ? 'ajs_user_traits' : 'ajs_group_properties'
+  const get = (key: string) => sdk.storage.get(key)
+  const set = (key: string, value: unknown) => sdk.storage.set(key, value)
+
+  const id = () => get(idKey) as string | null
+  const traits = (value?: Json) => {
+    if (value) set(traitsKey, value)
+    return (get(traitsKey) || {}) as Json
   }
-  const anonymousId = (value?: string | null): string => {
-    let known = value ?? (value === null ? null : (sdk.storage.get(ANONYMOUS) as string | null))
-    if (known && !value) return known
-    known ||= newId()
-    sdk.storage.set(ANONYMOUS, known)
-    return known
+  const anonymousId = (value?: string | null) => {
+    const known = value === null ? value : value || (get(ANONYMOUS) as string | null)
+    const now = known || newId()
+    if (value || !known) set(ANONYMOUS, now)
+    return now
   }
   return {
     id,
     traits,
     properties: traits,
     anonymousId,
-    /** Another id than the stored one: the old traits go and, for a user, the anonymous id too. */
-    identify(next: string | null, added: Json): void {
+    become(next, added) {
       const before = id()
-      const other = before !== null && next !== null && before !== next
-      if (other && kind === 'user') anonymousId(null)
-      if (next && next !== before) sdk.storage.set(idKey, next)
+      const other = before && next && before !== next
+      if (other && isUser) anonymousId(null)
+      if (next) set(idKey, next)
       traits(other ? added : { ...traits(), ...added })
     },
-    /** Another year for the cookies, and both places agree again. */
-    refresh(): void {
-      for (const key of [idKey, ANONYMOUS]) {
-        const known = sdk.storage.get(key)
-        if (known) sdk.storage.set(key, known)
-      }
+    forget() {
+      set(idKey, null)
+      set(traitsKey, null)
+      if (isUser) set(ANONYMOUS, null)
     },
-    reset(): void {
-      for (const key of [idKey, traitsKey, kind === 'user' ? ANONYMOUS : idKey]) sdk.storage.set(key, null)
-    },
-  } satisfies User & Group & Record<string, unknown>
+  }
 }

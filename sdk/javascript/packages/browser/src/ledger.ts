@@ -4,11 +4,11 @@ import type { FlushReport, Outcome } from './types.js'
 /** Entries in each list of a report; the counts go on. */
 const DETAILS = 1000
 
-const empty = (): FlushReport => ({
+const empty = () => ({
   delivered: 0,
-  rejected: [],
+  rejected: [] as Outcome[],
   rejectedCount: 0,
-  dropped: [],
+  dropped: [] as Outcome[],
   droppedCount: 0,
   queued: 0,
 })
@@ -24,12 +24,10 @@ export function ledger(hear: (outcome: Outcome) => void): Ledger {
   let current = empty()
   return {
     note(outcome) {
-      const { status, messageId, type, code = '', message = '' } = outcome
-      if (status === 'delivered') current.delivered++
-      if (status === 'rejected' && current.rejectedCount++ < DETAILS)
-        current.rejected.push({ messageId, type, code, message })
-      if (status === 'dropped' && current.droppedCount++ < DETAILS)
-        current.dropped.push({ messageId, type, reason: code })
+      const { status } = outcome
+      if (status === 'rejected' || status === 'dropped') {
+        if (current[`${status}Count`]++ < DETAILS) current[status].push(outcome)
+      } else if (status === 'delivered') current.delivered++
       hear(outcome)
     },
     report(queued) {

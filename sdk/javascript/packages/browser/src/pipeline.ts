@@ -2,78 +2,51 @@
 import type { Plugin } from './plugin.js'
 import type { Message, SourceMiddleware } from './types.js'
 
-/** JSON, or what became of the message on the way: the name of the plug-in that dropped it, or the error of serialising it. */
-export type Made = { json: string } | { code: string; message?: string }
-
-const isPromise = (value: unknown): value is Promise<unknown> =>
-  typeof (value as Promise<unknown> | null)?.then === 'function'
+/** JSON, or the name of the plug-in that dropped the message. */
+export type Made = (json: string, droppedBy?: string) => void
 
 export interface Pipeline {
   add(plugin: Plugin): void
-  /** Calls `made` now, or when a plug-in has thought about this message or one before it. */
-  run(message: Message, made: (result: Made) => void): void
-  /** Messages that are not made yet. */
-  readonly making: () => number
-  /** Settled when all messages of now are made. */
-  readonly idle: () => Promise<void> | undefined
+  /** Calls `made`: at once where there are no plug-ins, else when they are done with this message and those before it. */
+  run(message: Message, made: Made): void
+  /** How many messages plug-ins think about. */
+  making(): number
 }
 
 export function createPipeline(failed: (plugin: string, error: unknown) => void): Pipeline {
-  const enrichers: Plugin[] = []
+  const plugins: Plugin[] = []
   let making = 0
-  let tail: Promise<void> | undefined
+  let tail = Promise.resolve()
 
-  /** The result of plug-ins from `n` on; a promise only if one of them gave one. */
-  function step(message: Message, n: number): Made | Promise<Made> {
-    const plugin = enrichers[n]
-    if (!plugin) return { json: JSON.stringify(message) }
-    const next = (enriched: Message | null): Made | Promise<Made> =>
-      enriched ? step(enriched, n + 1) : { code: plugin.name }
-    const skip = (error: unknown) => {
-      failed(plugin.name, error)
-      return step(message, n + 1)
+  async function enrich(message: Message, made: Made): Promise<void> {
+    for (const { name, enrich: run } of plugins) {
+      try {
+        const result = await run!(message)
+        if (!result) return made('', name)
+        message = result
+      } catch (error) {
+        failed(name, error)
+      }
     }
-    try {
-      const result = plugin.enrich!(message)
-      return isPromise(result) ? result.then(next, skip) : next(result)
-    } catch (error) {
-      return skip(error)
-    }
-  }
-
-  function start(message: Message): Made | Promise<Made> {
-    try {
-      return step(message, 0)
-    } catch (error) {
-      return { code: 'not_serialisable', message: `${error}` } // a cycle or a BigInt
-    }
+    made(JSON.stringify(message))
   }
 
   return {
     making: () => making,
-    idle: () => tail,
     add(plugin) {
-      if (plugin.enrich) enrichers.push(plugin)
+      if (plugin.enrich) plugins.push(plugin)
     },
     run(message, made) {
-      let copy = message
-      try {
-        // Plug-ins may change what they get, and may take their time while the page changes what it gave.
-        if (enrichers.length) copy = JSON.parse(JSON.stringify(message))
-      } catch {
-        // start() says why
-      }
-      const result = tail ? tail.then(() => start(copy)) : start(copy)
-      if (!isPromise(result)) return made(result)
+      const json = JSON.stringify(message)
+      if (!plugins[0]) return made(json)
       making++
-      const mine = result
-        .catch((error): Made => ({ code: 'not_serialisable', message: `${error}` }))
-        .then((done) => {
+      // Plug-ins get a copy: they may change it, and take their time while the page changes what it gave.
+      tail = tail.then(() =>
+        enrich(JSON.parse(json), (...result) => {
           making--
-          if (tail === mine) tail = undefined
-          made(done)
-        })
-      tail = mine
+          made(...result)
+        }),
+      )
     },
   }
 }
@@ -81,15 +54,15 @@ export function createPipeline(failed: (plugin: string, error: unknown) => void)
 /** A middleware of analytics.js as a plug-in. */
 export const middleware = (run: SourceMiddleware): Plugin => ({
   name: 'source_middleware',
-  enrich(message) {
+  async enrich(message) {
     let result: Message | null = null
-    const waiting = run({
+    await run({
       payload: { obj: message },
-      integrations: message.integrations ?? {},
-      next: (payload) => {
-        result = payload?.obj ?? null
+      integrations: message.integrations || {},
+      next(payload) {
+        result = payload && payload.obj
       },
     })
-    return isPromise(waiting) ? waiting.then(() => result) : result
+    return result
   },
 })

@@ -1,26 +1,27 @@
 // Ids and traits where analytics.js keeps them: cookies (one year, top-level domain) and localStorage, memory where both fail.
 import type { CookieOptions, Storage } from './types.js'
 
-/** Characters that analytics.js leaves as they are in a cookie. */
-const PLAIN = /%(2[346BF]|3[AC-F]|40|5[BDE]|60|7[BCD])/g
+/** Seconds. */
+const YEAR = 31_536_000
 
-/** The answer of `use(localStorage)`; null where storage is blocked or full, which is a state of the page and no error. */
-export function local<T>(win: Window, use: (storage: globalThis.Storage) => T): T | null {
+/** The result of `use`, or null where the page has no cookies or storage, or its storage is full: a state of the page and no error. */
+export function attempt<T>(use: () => T): T | null {
   try {
-    return use(win.localStorage)
+    return use()
   } catch {
     return null
   }
 }
 
-/** The widest domain that takes a cookie: `example.co.uk` for `www.shop.example.co.uk`; empty for addresses and `localhost`. */
+/** The widest domain that takes a cookie: `example.co.uk` for `www.shop.example.co.uk`; empty where none does, as for `localhost`. */
 function topDomain(document: Document, host: string): string {
-  const labels = /^[\d.]+$/.test(host) ? [] : host.split('.')
-  for (let n = labels.length - 2; n >= 0; n--) {
-    const domain = labels.slice(n).join('.')
-    const probe = `__tld__=1;domain=.${domain};max-age=`
+  const labels = host.split('.')
+  let domain = labels.pop()
+  while (labels[0]) {
+    domain = `${labels.pop()}.${domain}`
+    const probe = `__tld__=1;domain=${domain};max-age=`
     document.cookie = `${probe}9`
-    if (/__tld__=1/.test(document.cookie)) {
+    if (/__tld__/.test(document.cookie)) {
       document.cookie = `${probe}0`
       return domain
     }
@@ -28,59 +29,40 @@ function topDomain(document: Document, host: string): string {
   return ''
 }
 
-function cookies(win: Window, options: CookieOptions) {
-  let domain = options.domain
-  return {
-    get(key: string): string | null {
-      try {
-        const found = win.document.cookie.match(`(?:^|; )${key}=([^;]*)`)
-        return found && decodeURIComponent(found[1]!)
-      } catch {
-        return null // a sandboxed frame has no cookies, and a cookie that is not ours may not decode
-      }
-    },
-    set(key: string, value: string | null): void {
-      try {
-        domain ??= topDomain(win.document, win.location.hostname)
-        win.document.cookie = `${key}=${encodeURIComponent(value ?? '').replace(PLAIN, decodeURIComponent)};path=${options.path ?? '/'};max-age=${
-          value == null ? 0 : (options.maxage ?? 365) * 86400
-        };samesite=${options.sameSite ?? 'Lax'}${domain && `;domain=${domain}`}${options.secure ? ';secure' : ''}`
-      } catch {
-        // a sandboxed frame: localStorage or memory keeps the value
-      }
-    },
-  }
-}
-
-/** Ids are strings however an older analytics.js wrote them (`"1"`, `1`); traits are objects. */
-function parse(key: string, text: string | null): unknown {
-  if (!text || text === 'null') return null
-  try {
-    return /_id$/.test(key) && text[0] !== '"' ? text : JSON.parse(text)
-  } catch {
-    return null
-  }
-}
-
 /** Keys that end in `_id` are written to a cookie and localStorage, the others to localStorage only. */
 export function browserStorage(win: Window, options: CookieOptions = {}): Storage {
-  const jar = cookies(win, options)
+  const { document } = win
   const memory: Record<string, unknown> = {}
-  const stored = (key: string): unknown =>
-    (/_id$/.test(key) && parse(key, jar.get(key))) ||
-    parse(
-      key,
-      local(win, (storage) => storage.getItem(key)),
-    )
+  let { domain } = options
+
+  const isId = (key: string) => /_id$/.test(key)
+  const cookie = (key: string) => decodeURIComponent(document.cookie.match(`(?:^|; )${key}=([^;]*)`)![1]!)
+  /** Ids are strings however an older analytics.js wrote them (`"1"`, `1`); traits are objects. */
+  const read = (key: string, from: (key: string) => string | null) =>
+    attempt(() => {
+      const value = from(key)!
+      return isId(key) && value[0] !== '"' ? value : JSON.parse(value)
+    })
+  const stored = (key: string) =>
+    (isId(key) && read(key, cookie)) || read(key, (name) => win.localStorage.getItem(name))
+
   return {
-    get: (key) => stored(key) ?? memory[key] ?? null,
+    get: (key) => stored(key) || memory[key] || null,
     set(key, value) {
-      if (/_id$/.test(key)) jar.set(key, value as string | null)
-      local(win, (storage) =>
-        value == null ? storage.removeItem(key) : storage.setItem(key, JSON.stringify(value)),
+      if (isId(key)) {
+        attempt(() => {
+          if (domain == null) domain = topDomain(document, win.location.hostname)
+          document.cookie =
+            `${key}=${encodeURIComponent(value as string)};path=/;samesite=Lax;max-age=${value ? YEAR : 0}` +
+            (domain && `;domain=${domain}`) +
+            (options.secure ? ';secure' : '')
+        })
+      }
+      attempt(() =>
+        value ? win.localStorage.setItem(key, JSON.stringify(value)) : win.localStorage.removeItem(key),
       )
       // Memory only while nothing else keeps it: another tab's reset() must be seen here.
-      memory[key] = stored(key) == null ? value : null
+      memory[key] = stored(key) ? null : value
     },
   }
 }

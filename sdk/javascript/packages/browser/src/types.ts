@@ -44,8 +44,10 @@ export interface Outcome {
   messageId: string
   type: string
   /** Why: the server's code, `http_STATUS`, `event_too_large`, `queue_full`, `retries_exhausted`, `not_serialisable`, a plug-in's name. */
-  code?: string
-  message?: string
+  code: string
+  /** The same as `code`. */
+  reason: string
+  message: string
 }
 
 /** An outcome with its event, as the promise of a call gives it; `event` is null when the arguments made none. */
@@ -89,12 +91,10 @@ export interface Storage {
   readonly persistent?: boolean
 }
 
+/** Cookies live a year, for all paths, `SameSite=Lax`. */
 export interface CookieOptions {
+  /** Default: the widest domain that takes a cookie, as analytics.js does. */
   domain?: string
-  /** Days; 365 by default. */
-  maxage?: number
-  path?: string
-  sameSite?: string
   secure?: boolean
 }
 
@@ -129,19 +129,20 @@ export interface Options {
 
 /** Options with their defaults. */
 export type Settings = Options &
-  Required<Pick<Options, 'host' | 'flushAt' | 'maxQueueEvents' | 'maxQueueBytes' | 'maxRetries' | 'timeout'>>
+  Required<Pick<Options, 'flushAt' | 'maxQueueEvents' | 'maxQueueBytes' | 'maxRetries' | 'timeout'>>
 
 export interface User {
   id(): string | null
-  anonymousId(id?: string): string
+  /** Sets it when given; null makes a new one. */
+  anonymousId(id?: string | null): string
   traits(traits?: Json): Json
 }
 
 export interface Group {
   id(): string | null
-  traits(): Json
+  traits(traits?: Json): Json
   /** The same as traits. */
-  properties(): Json
+  properties(traits?: Json): Json
 }
 
 /** A middleware of analytics.js: not calling `next` drops the event, and so does `next(null)`. */
@@ -152,7 +153,8 @@ export type SourceMiddleware = (step: {
 }) => void | Promise<void>
 
 type Argument = string | number | object | null | undefined | Callback
-export type Listener = (...args: never[]) => void
+// biome-ignore lint/suspicious/noExplicitAny: listeners take what their event gives
+export type Listener = (...args: any[]) => void
 
 /** The SDK: analytics.js's calls. All are functions without `this`; none throws. */
 export interface Analytics {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { createAnalytics } from '../src/analytics.js'
+import { offline } from '../src/offline.js'
 import type { Analytics, FlushReport, Json, Options } from '../src/types.js'
 import { type Answer, FakePage, type Request } from './fake.js'
 
@@ -71,7 +72,7 @@ function start(one: Case): [FakePage, Analytics] {
   })
   const { writeKey, timeout_s, ...config } = { ...defaults.config, ...one.config }
   const options: Options = { host: 'https://collect.example', timeout: timeout_s * 1000, ...config }
-  return [page, createAnalytics(page.platform(), writeKey, options)]
+  return [page, createAnalytics(page.platform(), writeKey, options, offline)]
 }
 
 /** Calls the SDK as a page would: ids in the options, except those that a call has as arguments. */

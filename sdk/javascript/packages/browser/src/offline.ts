@@ -1,0 +1,161 @@
+// The queue's copy in localStorage: it survives reloads and crashes, and a closed tab's events are taken over by another.
+//
+// One key for each event, `hw:WRITEKEY:` and the ids of tab and event. A tab answers for its own events and for those of tabs that it has
+// claimed. It holds a Web Lock for each, which the browser releases when the tab ends, however it ends. Where there are no Web Locks
+// (plain http) it holds a lease instead, the key `hw:WRITEKEY:TAB`, which it renews; a tab that is silent for STALE has ended.
+import type { Delivery } from './delivery.js'
+import type { Platform } from './platform.js'
+import type { Entry, Queue } from './queue.js'
+import { attempt } from './storage.js'
+
+/** Length of a tab's id. */
+const ID = 36
+/** Milliseconds between two renewals and two looks for closed tabs; the browser gives hidden tabs a turn once a minute. */
+const TICK = 20_000
+const STALE = 4 * TICK
+/** A pause that another page noted is not believed beyond this. */
+const LONGEST = 300_000
+/** Events written in one idle moment. */
+const SLICE = 100
+
+export type Offline = typeof offline
+
+export function offline(
+  { window: win, now, uuid }: Platform,
+  writeKey: string,
+  queue: Queue,
+  delivery: Delivery,
+  /** Storage may be written. */
+  allowed: () => boolean,
+): void {
+  const { document } = win
+  const { locks } = win.navigator
+  const prefix = `hw:${writeKey}:`
+  const owned = new Set<string>()
+  const fresh: Entry[] = []
+  let releases: Array<(value?: unknown) => void> = []
+  let own = ''
+  let planned = false
+
+  // --- storage ---------------------------------------------------------------------------------------------------------
+
+  const read = (key: string) => attempt(() => win.localStorage.getItem(key)) || ''
+  const write = (key: string, text: string) =>
+    attempt(() => win.localStorage.setItem(key, text)) === undefined
+  const remove = (key: string) => attempt(() => win.localStorage.removeItem(key))
+  const put = (entry: Entry, key: string) => write(key, entry.tries + entry.json)
+
+  function persist(most: number): void {
+    while (allowed() && fresh[0] && most--) {
+      const entry = fresh[0]
+      const key = prefix + own + uuid()
+      if (!entry.over && !put(entry, key)) return // full or blocked: memory has it, the next event tries again
+      entry.key = key
+      fresh.shift()
+    }
+    if (allowed() && fresh[0]) plan()
+  }
+
+  /** Writes when the page has nothing better to do, and when what is written is known to be ours. */
+  function plan(): void {
+    if (planned) return
+    planned = true
+    const idle = win.requestIdleCallback || win.setTimeout
+    idle(() => {
+      planned = false
+      if (owned.has(own)) persist(SLICE)
+    })
+  }
+
+  // --- tabs ------------------------------------------------------------------------------------------------------------
+
+  const renew = (tab: string) => write(prefix + tab, `${now()}`)
+
+  /** True when nobody renewed lately. Two tabs may agree at once; their events have the same ids, so the server keeps one. */
+  const lease = (tab: string) => !(now() - +read(prefix + tab) < STALE) && renew(tab)
+
+  const lock = (tab: string) =>
+    new Promise<boolean>((resolve) => {
+      const use = (held: Lock | null) => {
+        resolve(!!held)
+        return held && new Promise((release) => releases.push(release))
+      }
+      // A sandboxed frame may not ask; it has no storage to share either.
+      locks.request(prefix + tab, { ifAvailable: true }, use).catch(() => resolve(false))
+    })
+
+  /** Answers for `tab` from now on, unless another page does. */
+  async function claim(tab: string): Promise<boolean> {
+    const got = locks ? await lock(tab) : lease(tab)
+    if (got) owned.add(tab)
+    return got
+  }
+
+  /** The keys of events, by tabs that this one does not answer for. */
+  function strangers(): Map<string, string[]> {
+    const tabs = new Map<string, string[]>()
+    for (const key of attempt(() => Object.keys(win.localStorage).sort()) || []) {
+      const tab = key.slice(prefix.length, prefix.length + ID)
+      const isEvent = key.startsWith(prefix) && key.length > prefix.length + ID
+      if (isEvent && !owned.has(tab)) tabs.set(tab, [...(tabs.get(tab) || []), key])
+    }
+    return tabs
+  }
+
+  /** Takes over what ended tabs left, and sends it. `known`: what this page has in memory. */
+  async function sweep(known = new Map<string, Entry>()): Promise<void> {
+    if (!locks) owned.forEach(renew)
+    for (const [tab, keys] of strangers()) {
+      if (!(await claim(tab))) continue
+      for (const key of keys) {
+        const text = read(key)
+        const at = text.indexOf('{')
+        if (at > 0 && !known.delete(key)) queue.add(text.slice(at), undefined, key, +text.slice(0, at))
+      }
+    }
+    if (queue.waiting()) delivery.wake(0)
+  }
+
+  /** For the first time, or back from the back/forward cache: what other pages took over meanwhile is theirs. */
+  async function open(): Promise<void> {
+    const known = new Map<string, Entry>()
+    for (const entry of queue.pending) if (entry.key) known.set(entry.key, entry)
+    own = uuid()
+    await claim(own)
+    plan()
+    await sweep(known)
+    for (const entry of known.values()) queue.finish(entry, 'handed_over')
+  }
+
+  queue.store = {
+    add(entry) {
+      if (entry.key) return
+      fresh.push(entry)
+      plan()
+    },
+    remove(entry) {
+      if (entry.key) remove(entry.key)
+    },
+    update(entry) {
+      if (entry.key) put(entry, entry.key)
+    },
+    pause: (until) => write(prefix, `${until}`),
+    hide: () => persist(Infinity),
+  }
+  delivery.pause(Math.min(+read(prefix), now() + LONGEST))
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState !== 'hidden') sweep()
+  })
+  win.addEventListener('pagehide', () => {
+    if (!locks) for (const tab of owned) remove(prefix + tab)
+    owned.clear()
+    for (const release of releases) release()
+    releases = []
+  })
+  win.addEventListener('pageshow', (event) => {
+    if (event.persisted) open()
+  })
+  win.addEventListener('online', () => sweep())
+  win.setInterval(sweep, TICK)
+  open()
+}
