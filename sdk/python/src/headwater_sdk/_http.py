@@ -119,6 +119,8 @@ class HttpTransport:
         if connection is not None:
             connection.close()
 
+    __del__ = close  # a synchronous client that is just dropped leaves no open socket behind
+
     def _exchange(self, body: bytes, attempts: int) -> Answer:
         deadline = self._monotonic() + self._target.timeout
         connection = self._connection
