@@ -22,7 +22,7 @@ import pandas as pd
 import pydantic
 import pydantic.v1
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater_sdk import _values
@@ -295,7 +295,7 @@ keys = st.text() | st.integers() | st.none() | st.booleans() | st.tuples(st.inte
 trees = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(keys, inner), max_leaves=20)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(), trees))
 def test_every_tree_of_known_values_is_valid_json_without_a_problem(message: dict[str, Any]) -> None:
     """The bytes are UTF-8, parse strictly, and keep the top-level keys."""

@@ -11,9 +11,9 @@ not know) is walked in Python, which also knows the path of each part:
 
 from __future__ import annotations
 
-from json.encoder import JSONEncoder
+from json import encoder as json_encoder
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from headwater_sdk._values import plain
 
@@ -34,7 +34,22 @@ class EncodeError(ValueError):
     """An event that cannot be written as JSON; the message says which part and why."""
 
 
-_encoder = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
+_encoder = json_encoder.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
+
+
+def _writer() -> Callable[[Any], str]:
+    """Return what writes JSON: the encoder in C, made once where JSONEncoder makes it anew for every call.
+
+    It does not look for cycles, which would not be safe in threads: they end as RecursionError, and the walk names them.
+    """
+    make = getattr(json_encoder, "c_make_encoder", None)
+    if make is None:  # PyPy
+        return _encoder.encode
+    write = make(None, plain, json_encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda message: "".join(write(message, 0))
+
+
+_write = _writer()
 
 
 def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
@@ -43,7 +58,7 @@ def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
     Raises EncodeError for a cycle, for more than 100 levels, and for what another thread changes meanwhile.
     """
     try:
-        text = _encoder.encode(message)
+        text = _write(message)
     except Exception:  # noqa: BLE001 - NaN, odd keys, unknown values, and whatever the app's own objects raise
         return _encode_slowly(message)
     if text.count("{") + text.count("[") > MOST_LEVELS:  # it may be too deep: the walk counts levels
