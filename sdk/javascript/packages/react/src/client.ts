@@ -2,7 +2,8 @@
 import { type Analytics, load, type Options, type Settled } from '@headwater/browser'
 
 const SHARED = Symbol.for('headwater.react.clients')
-const NOTHING: Settled = { status: 'dropped', messageId: '', type: '', code: 'server_rendering', event: null }
+const REASON = { code: 'server_rendering', reason: 'server_rendering', message: '' }
+const NOTHING: Settled = { status: 'dropped', messageId: '', type: '', ...REASON, event: null }
 
 /** What makes a client; tests give their own. */
 export type Load = (writeKey: string, options?: Options) => Analytics
