@@ -63,6 +63,8 @@ test('calls while rendering are taken and told to be dropped', async () => {
     messageId: '',
     type: '',
     code: 'server_rendering',
+    reason: 'server_rendering',
+    message: '',
     event: null,
   })
   assert.deepEqual(inert.group().traits(), {})
