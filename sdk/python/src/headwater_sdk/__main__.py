@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import datetime
 from typing import Any, Optional, Sequence, TextIO
 
 from headwater_sdk import Client, FlushReport
@@ -88,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _send_one(client: Client, chosen: argparse.Namespace) -> None:
     positional, body = _CALLS[chosen.call]
-    call = {name: getattr(chosen, name, None) for name in ("user_id", "timestamp", "message_id", "context")}
+    call = {name: getattr(chosen, name, None) for name in ("user_id", "message_id", "context")}
+    call["timestamp"] = _moment(chosen.timestamp)
     if chosen.call != "alias":
         call["anonymous_id"] = chosen.anonymous_id
     pairs = list(chosen.pairs)
@@ -102,6 +104,17 @@ def _send_one(client: Client, chosen: argparse.Namespace) -> None:
     if body is not None:
         call[body] = dict(map(_pair, pairs))
     getattr(client, chosen.call)(**{name: value for name, value in call.items() if value is not None})
+
+
+def _moment(text: Optional[str]) -> Optional[datetime]:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(
+            f"{text[:-1]}+00:00" if text.endswith("Z") else text
+        )  # Z is read from Python 3.11
+    except ValueError:
+        raise UsageError(f"--timestamp is {text!r}; write it like 2026-01-02T03:04:05Z") from None
 
 
 def _pair(text: str) -> tuple[str, Any]:
