@@ -85,3 +85,11 @@ def test_what_is_not_given_is_not_sent() -> None:
         "192.0.2.1",
         "a1",
     )
+
+
+def test_a_wrong_argument_is_refused_as_track_does_and_never_raised() -> None:
+    """Unless the client is strict."""
+    recorder = Recorder(strict=False)
+    assert recorder.b2b.signed_in("u1", "acme", username="ann", properties="sso")[0] is False
+    assert recorder.b2b.signed_in("u1", "acme", context=["ip"])[0] is False
+    assert [refused.code for refused in recorder.refused] == ["properties_not_object", "bad_request"]

@@ -27,7 +27,7 @@ def request(query: str = "", path: str = "/shoes", ip: str | None = "10.0.0.9", 
 def visit(asked: Request, **options: Any) -> tuple[Recorder, Visit | Nobody]:
     """Begin a visit with a client that records."""
     client = Recorder()
-    return client, begin(client, lambda: asked, Options(**options), asked)
+    return client, begin(client, lambda: asked, Options.of(options), asked)
 
 
 def answered(asked: Request, headers: dict[str, str] | None = None, status: int = 200, **options: Any) -> tuple[Recorder, Cookie | None]:  # fmt: skip
@@ -109,7 +109,7 @@ def test_who_is_signed_in_is_the_apps_word_before_the_cookies() -> None:
     """`ajs_user_id` is what the browser SDK knows; the function may know better."""
     asked = request(cookie="ajs_user_id=%22u-1%22")
     assert answered(asked)[0].messages[0]["userId"] == "u-1"
-    assert answered(asked, user_id=lambda _: "u-2")[0].messages[0]["userId"] == "u-2"
+    assert answered(asked, user_id=lambda _: 2)[0].messages[0]["userId"] == "2"
     assert answered(asked, user_id=lambda _: None)[0].messages[0]["userId"] == "u-1"
 
 
@@ -274,6 +274,23 @@ def test_a_language_is_the_first_accepted_one(accepted: str | None) -> None:
     """Or none at all."""
     expected = {"de": "de", "de;q=0.5": "de", "zh-Hant-TW, en": "zh-Hant-TW"}.get(accepted or "")
     assert _page.locale(accepted) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"exlude": ["/a"]}, TypeError, "exlude is no option; there are include, exclude, "),
+        ({"exclude": "/a"}, TypeError, r"exclude is '/a'; pass a list, like \['/a'\]"),
+        ({"trust_proxy": -1}, ValueError, "trust_proxy is -1; it must be the number"),
+        ({"trust_proxy": True}, ValueError, "trust_proxy is True; it must be the number"),
+    ],
+)
+def test_a_wrong_option_stops_the_app_at_its_start(
+    options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    """And not a request later; a bare path would exclude every path that begins with one of its letters."""
+    with pytest.raises(error, match=said):
+        Options.of(options)
 
 
 def test_a_function_of_the_app_that_fails_costs_the_tracking_and_not_the_request(

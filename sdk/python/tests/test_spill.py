@@ -322,6 +322,27 @@ def test_a_directory_that_cannot_be_made_is_named_with_its_reason(tmp_path: path
         spill.claim()
 
 
+def test_a_file_of_another_user_does_not_block_the_others(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is theirs to send; who may not open it goes on with the next."""
+    writer = Spill(folder, segment_events=1)
+    writer.append(EVENTS[:2])
+    writer.close()
+    theirs = os.path.join(folder, files(folder)[0])
+    real = os.open
+
+    def refusing(path: Any, *rest: Any) -> int:
+        if path == theirs:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refusing)
+        assert drain(Spill(folder)) == EVENTS[1:2]
+    assert drain(Spill(folder)) == EVENTS[:1]
+
+
 def test_asked_to_sync_it_waits_for_the_disk(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file each time and the directory for a new name; without being asked, never."""
     synced: list[int] = []

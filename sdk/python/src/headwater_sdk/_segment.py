@@ -32,10 +32,10 @@ class SegmentFile:
 
     @classmethod
     def take(cls, path: str) -> SegmentFile | None:
-        """Open and lock a file; None when it is gone or has an owner."""
+        """Open and lock a file; None when it is gone or has an owner: a live process, or another user of the machine."""
         try:
             return cls._lock(path, os.open(path, _FLAGS))
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return None
 
     @classmethod

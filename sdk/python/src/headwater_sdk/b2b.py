@@ -130,10 +130,17 @@ class B2B:
         self, event: str, user_id: Id, account_id: Id, given: dict[str, Any], call: dict[str, Any]
     ) -> Result:
         properties = {name: value for name, value in given.items() if value is not None}
-        call["properties"] = {**(call.get("properties") or {}), **properties}
+        call["properties"] = _with(call.get("properties"), properties)
         if account_id is not None:
-            call["context"] = {**(call.get("context") or {}), "groupId": str(account_id)}
+            call["context"] = _with(call.get("context"), {"groupId": str(account_id)})
         return self._track(user_id, event, **call)
+
+
+def _with(given: Any, more: dict[str, Any]) -> Any:
+    """Add keys; what is no dict is left for `track` to refuse in its way, which does not raise into the app."""
+    if given is None:
+        return more
+    return {**given, **more} if isinstance(given, dict) else given
 
 
 def _default_track(*args: Any, **kwargs: Any) -> Result:

@@ -47,6 +47,22 @@ class Options(NamedTuple):
     respect_dnt: bool = False
     trust_proxy: int = 0
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """Check options when the app starts; TypeError or ValueError says what is wrong."""
+        unknown = sorted(set(given) - set(cls._fields))
+        if unknown:
+            raise TypeError(f"{unknown[0]} is no option; there are {', '.join(cls._fields)}")
+        options = cls(**given)
+        for name in ("include", "exclude"):
+            if isinstance(given.get(name), str):
+                raise TypeError(f"{name} is {given[name]!r}; pass a list, like [{given[name]!r}]")
+        if isinstance(options.trust_proxy, bool) or not options.trust_proxy >= 0:
+            raise ValueError(
+                f"trust_proxy is {options.trust_proxy!r}; it must be the number of your own proxies"
+            )
+        return options
+
 
 class Cookie(NamedTuple):
     """A cookie to set."""
@@ -80,9 +96,8 @@ class Visit:
             self._anonymous_id = str(
                 uuid.uuid4()
             )  # not of version 7: it need not say when somebody first came
-        known = options.user_id(original) if options.user_id else None
-        self._user_id = known or _page.visitor_id(jar.get("ajs_user_id"))
-        account = options.account(original) if options.account else None
+        self._user_id = _text(options.user_id, original) or _page.visitor_id(jar.get("ajs_user_id"))
+        account = _text(options.account, original)
         context = self._context(request, options, _consent(options, jar, original))
         self._binding = bind(self._user_id, self._anonymous_id, account, context)
         self._pending = False
@@ -194,6 +209,11 @@ def _consent(options: Options, jar: Mapping[str, str], original: Any) -> Optiona
     if isinstance(options.consent, str):
         return _page.preferences(jar.get(options.consent))
     return options.consent(original) if options.consent else None
+
+
+def _text(function: Optional[Callable[[Any], Any]], original: Any) -> Optional[str]:
+    found = function(original) if function else None
+    return None if found in (None, "") else str(found)  # a primary key is often a number
 
 
 def _call(choice: Union[bool, Callable[[Any], bool]], original: Any) -> bool:

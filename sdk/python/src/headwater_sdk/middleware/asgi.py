@@ -27,7 +27,7 @@ class HeadwaterMiddleware:
         """Without a client the module's default one is used."""
         self.app = app
         self.client = client
-        self.options = Options(**options)
+        self.options = Options.of(options)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve a request."""

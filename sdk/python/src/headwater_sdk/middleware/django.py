@@ -37,7 +37,7 @@ class HeadwaterMiddleware:
         chosen = dict(getattr(settings, "HEADWATER", {}))
         self.get_response = get_response
         self.client = _client(chosen)
-        self.options = Options(**chosen)
+        self.options = Options.of(chosen)
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             from asgiref.sync import markcoroutinefunction

@@ -25,7 +25,7 @@ class HeadwaterMiddleware:
         """Without a client the module's default one is used."""
         self.app = app
         self.client = client
-        self.options = Options(**options)
+        self.options = Options.of(options)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve a request."""
