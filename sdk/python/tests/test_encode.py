@@ -292,7 +292,7 @@ scalars = (
     | st.uuids()
 )
 keys = st.text() | st.integers() | st.none() | st.booleans() | st.tuples(st.integers())
-trees = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(keys, inner), max_leaves=20)
+trees = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(keys, inner), max_leaves=10)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

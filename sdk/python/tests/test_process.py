@@ -177,7 +177,7 @@ def test_durable_events_survive_kill_9(tmp_path: Path) -> None:
             assert client.flush(20).delivered == 251
         assert sorted(server.events[:-1], key=int) == [str(n) for n in range(250)]
         assert server.events[-1] == "next"
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("*.events"))
 
 
 def test_what_does_not_fit_in_memory_goes_to_disk_and_is_delivered_in_order(tmp_path: Path) -> None:
@@ -187,12 +187,12 @@ def test_what_does_not_fit_in_memory_goes_to_disk_and_is_delivered_in_order(tmp_
         client = Client("wk", server.url, upload_size=5, timeout=0.3, **options)
         for n in range(200):
             assert client.track("u1", str(n))[0]
-        assert list(tmp_path.iterdir())
+        assert list(tmp_path.rglob("*.events"))
         report = client.flush(30)
         assert (report.delivered, report.ok) == (200, True)
         client.shutdown()
     assert list(dict.fromkeys(server.events)) == [str(n) for n in range(200)]
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("*.events"))
 
 
 def test_what_a_client_with_spill_could_not_send_waits_for_the_next_start(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater_sdk import _filelock, _segment
+from headwater_sdk import _filelock, _options, _segment
 from headwater_sdk._spill import Spill, SpillError
 
 EVENTS = [b'{"n":%d}' % number for number in range(10)]
@@ -409,3 +409,18 @@ def test_on_windows_a_byte_behind_the_content_is_locked(
     assert not try_lock(fd)
     os.close(fd)
     assert locked == [1 << 30]
+
+
+def test_sources_that_share_a_directory_do_not_send_each_others_events(folder: str) -> None:
+    """Each write key has a folder of its own; the same source at another address finds what it left."""
+
+    def disk(write_key: str, host: str) -> Any:
+        target = _options.target(write_key, host, gzip=False, timeout=1, proxies=None, ssl_context=None)
+        return _options.disk("spill", folder, 1_000, durable=False)(target)
+
+    first = disk("wk-1", "http://127.0.0.1:1")
+    assert first.put(EVENTS[0])
+    first.close()
+    assert disk("wk-2", "http://127.0.0.1:1").take() is None
+    assert disk("wk-1", "http://127.0.0.1:2").take().events == EVENTS[:1]
+    assert "wk-1" not in str(files(folder))

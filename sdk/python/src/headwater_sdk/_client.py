@@ -138,7 +138,7 @@ def shell(settings: _options.Settings) -> Shell:
     """Return what a pipeline needs for these settings, with the machine's own clock, chance and network."""
 
     def core() -> Core:
-        return Core(settings.limits, time.monotonic, time.time, random.random, settings.disk())
+        return Core(settings.limits, time.monotonic, time.time, random.random, settings.disk(settings.target))
 
     return Shell(
         core=core,

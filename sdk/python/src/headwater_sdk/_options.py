@@ -27,7 +27,7 @@ class Settings(NamedTuple):
 
     target: Target
     limits: Limits
-    disk: Callable[[], Optional[Disk]]
+    disk: Callable[[Target], Optional[Disk]]
     on_error: Optional[OnError] = None
     debug: bool = False
     send: bool = True
@@ -95,7 +95,7 @@ def limits(
 
 def disk(
     overflow: str, directory: Optional[str], max_bytes: int, *, durable: bool
-) -> Callable[[], Optional[Disk]]:
+) -> Callable[[Target], Optional[Disk]]:
     """Return what makes the part of the queue that is on disk: none, unless overflow is `spill` or it is durable."""
     wanted = overflow == "spill" or durable
     if wanted != (directory is not None):
@@ -104,13 +104,18 @@ def disk(
             ' overflow="spill" and durable=True, and for nothing else'
         )
 
-    def make() -> Optional[Disk]:
+    def make(target: Target) -> Optional[Disk]:
         if directory is None:
             return None
+        from hashlib import sha256
+
         from headwater_sdk._disk import SpillDisk
         from headwater_sdk._spill import Spill
 
-        return SpillDisk(Spill(directory, max_bytes), durable=durable)
+        # A folder for each source: what a client left there, one with another write key must not send as its own. The host
+        # does not matter, since a collector may move.
+        folder = os.path.join(directory, sha256(target.write_key.encode()).hexdigest()[:16])  # noqa: PTH118 - slow to import
+        return SpillDisk(Spill(folder, max_bytes), durable=durable)
 
     return make
 

@@ -6,7 +6,7 @@ given back, or left by a process that died. Whoever locks it first has it, so th
 A process that dies between the delivery and `done()` leaves the segment, and another sends it again with the same
 messageIds; the collector's deduplication removes the repetition.
 
-One directory belongs to one write key and host: the files do not say for whom they are.
+One directory belongs to one write key: the files do not say for whom they are.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Recorder(Calls):
             "recorder", "http://recorder.invalid", gzip=False, timeout=1, proxies=None, ssl_context=None
         )
         limits = _options.limits(100, 0.5, 10_000, 32 << 20, "drop_oldest", 10)
-        self._configure(_options.Settings(target, limits, lambda: None, strict=strict))
+        self._configure(_options.Settings(target, limits, lambda _: None, strict=strict))
         self.clear()
 
     def clear(self) -> None:
