@@ -8,7 +8,7 @@ import { holds, holdsNothing, type Leaving } from './exit.js'
 import { Ledger } from './ledger.js'
 import { library, messageOf, nested, Refused } from './message.js'
 import { middlewareOf, type Plugin, through } from './middleware.js'
-import { Outcomes } from './outcomes.js'
+import { type Failure, Outcomes } from './outcomes.js'
 import { Queue } from './queue.js'
 import { loaded, NOTHING, scope, within } from './scope.js'
 import { type AnalyticsSettings, checked, type Settings } from './settings.js'
@@ -54,6 +54,8 @@ export class Analytics extends Calls implements Leaving {
   private readonly pending = new Set<Promise<void>>()
   private scope: Scope = NOTHING
   private closed = false
+  /** Closed, and all that was left given up: what a slow middleware hands on now comes too late. */
+  private gone = false
   private timer: (() => void) | undefined
   private stamped = { at: Number.NaN, iso: '' }
 
@@ -152,7 +154,7 @@ export class Analytics extends Calls implements Leaving {
     if (close) this.closed = true
     await this.settle(timeout)
     if (close) this.giveUp('closed')
-    return this.ledger.report(this.waiting)
+    return this.ledger.report(this.waiting, this.delivery.trouble)
   }
 
   /** `flush`, and no more calls. */
@@ -216,11 +218,15 @@ export class Analytics extends Calls implements Leaving {
       const message = messageOf(kind, params, this.scopeOf(scoped), { messageId, now: this.iso(now) })
       return this.take(message, callback)
     } catch (error) {
-      const { code, message } = refusal(error)
-      this.outcomes.rejected({ messageId: String(messageId), type: kind, callback }, code, message)
+      this.refuse({ messageId: String(messageId), type: kind, callback }, error)
       if (this.settings.strict) throw error
       return ADMITTED
     }
+  }
+
+  private refuse(failed: Failure, error: unknown): void {
+    const { code, message } = refusal(error)
+    this.outcomes.rejected(failed, code, message)
   }
 
   private take(message: Message, callback: Callback | undefined): Admitted {
@@ -253,8 +259,8 @@ export class Analytics extends Calls implements Leaving {
     }
     if (!(result instanceof Promise)) return next(result) ?? ADMITTED
     const later: Promise<void> = result
-      .then(next)
-      .catch(fails)
+      .then(next, fails)
+      .catch((error: unknown) => this.refuse(failed, error))
       .finally(() => this.pending.delete(later))
     this.pending.add(later)
     holds(this)
@@ -273,6 +279,10 @@ export class Analytics extends Calls implements Leaving {
       this.emitter.emit('warning', warning)
     }
     const entry = { json, bytes, messageId, type, callback }
+    if (this.gone) {
+      this.outcomes.dropped(entry, 'closed')
+      return ADMITTED
+    }
     if (this.parts.keep === undefined) return this.admission.admit(entry)
     this.parts.keep(json)
     this.outcomes.delivered(entry)
@@ -329,7 +339,7 @@ export class Analytics extends Calls implements Leaving {
   }
 
   private giveUp(reason: 'closed' | 'exit'): void {
-    this.closed = true
+    this.closed = this.gone = true
     this.timer?.()
     this.timer = undefined
     this.delivery.abandon(reason)

@@ -3,7 +3,8 @@
 export interface Answer {
   readonly status: number
   readonly body: string
-  header(name: string): string | null
+  /** The Retry-After header, else X-RateLimit-Reset. */
+  readonly retryAfter: string | undefined
 }
 
 export interface Refusal {
@@ -73,7 +74,7 @@ const LONGEST_WAIT = 300_000
 
 /** Milliseconds the server asks for, at most five minutes; 0 where it asks for nothing that can be read. */
 function retryAfter(answer: Answer, now: number): number {
-  const value = (answer.header('retry-after') ?? answer.header('x-ratelimit-reset') ?? '').trim()
+  const value = answer.retryAfter?.trim() ?? ''
   const wait = /^\d+$/.test(value) ? Number(value) * 1000 : /[a-z]/i.test(value) ? Date.parse(value) - now : 0
   return Number.isNaN(wait) ? 0 : Math.min(LONGEST_WAIT, Math.max(0, wait))
 }

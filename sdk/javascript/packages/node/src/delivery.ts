@@ -1,5 +1,6 @@
 // Sends what waits: one request at a time, in order, again and again until the server has answered for each event.
 import { type Answer, backoff, judge, type Refusal, type Verdict } from './answers.js'
+import { text } from './encode.js'
 import type { Entry, Queue } from './queue.js'
 import type { HttpRequest, Transport } from './transport.js'
 import type { Drop } from './types.js'
@@ -44,6 +45,8 @@ export class Delivery {
   /** Events up to this place in line go now, in requests that are not full if need be. */
   private due = 0
   private abandoned = false
+  /** Why the last attempt was in vain; nothing after one that was not. */
+  trouble: string | undefined
   private readonly key: string
 
   constructor(
@@ -167,10 +170,13 @@ export class Delivery {
     this.outcome.request(request)
     try {
       const answer = await this.transport(request, this.abort.signal)
+      this.trouble = answer.status < 300 ? undefined : `HTTP ${answer.status}`
       this.outcome.response(request, answer)
       return answer
-    } catch {
-      return undefined // whatever went wrong on the way, there is no answer, and it is asked for again
+    } catch (error) {
+      // Whatever went wrong on the way, there is no answer, and it is asked for again. fetch hides why in the cause.
+      this.trouble = text((error as { cause?: unknown } | null)?.cause ?? error)
+      return undefined
     }
   }
 

@@ -29,12 +29,12 @@ export class Ledger {
     if (this.warnings.length < DETAILS) this.warnings.push(warning)
   }
 
-  report(queued: number): FlushReport {
+  report(queued: number, trouble?: string): FlushReport {
     const { delivered, rejected, rejectedCount, dropped, droppedCount, warnings } = this
     this.delivered = this.rejectedCount = this.droppedCount = 0
     this.rejected = []
     this.dropped = []
     this.warnings = []
-    return { delivered, rejected, dropped, warnings, rejectedCount, droppedCount, queued }
+    return { delivered, rejected, dropped, warnings, rejectedCount, droppedCount, queued, trouble }
   }
 }

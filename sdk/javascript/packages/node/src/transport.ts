@@ -103,12 +103,16 @@ async function within<T>(
 
 async function read(response: HttpResponse): Promise<Answer> {
   const { headers } = response
-  const header = (name: string): string | null => {
-    if (headers === undefined) return null
-    if (typeof headers.get === 'function') return (headers as { get(name: string): string | null }).get(name)
-    const key = Object.keys(headers).find((key) => key.toLowerCase() === name)
-    return key === undefined ? null : String((headers as Record<string, unknown>)[key])
+  const header = (name: string): string | undefined => {
+    if (headers === undefined) return undefined
+    if (typeof headers.get === 'function') return (headers as Headers).get(name) ?? undefined
+    const found = Object.entries(headers).find(([key]) => key.toLowerCase() === name)
+    return found && String(found[1])
   }
-  // The body is read to its end, or the connection could not be used again.
-  return { status: response.status, body: (await response.text?.()) ?? '', header }
+  return {
+    status: response.status,
+    // Read to its end, or the connection could not be used again.
+    body: (await response.text?.()) ?? '',
+    retryAfter: header('retry-after') ?? header('x-ratelimit-reset'),
+  }
 }

@@ -121,6 +121,8 @@ export interface FlushReport {
   readonly droppedCount: number
   /** Events still waiting, under way included. */
   readonly queued: number
+  /** Why the last attempt failed, while what is queued could not be delivered: `connect ECONNREFUSED ...`, `HTTP 503`. */
+  readonly trouble?: string | undefined
 }
 
 /** What `on('error')` hears: one event that will not arrive, or an error of the app's own code that was caught. */

@@ -112,7 +112,8 @@ class Stage {
     }
     const headers = new Headers(scripted.headers as Record<string, string>)
     const body = scripted.text ?? (scripted.body === undefined ? '' : JSON.stringify(scripted.body))
-    return { status: scripted.status!, body, header: (name) => headers.get(name) }
+    const retryAfter = headers.get('retry-after') ?? headers.get('x-ratelimit-reset') ?? undefined
+    return { status: scripted.status!, body, retryAfter }
   }
 }
 

@@ -1,7 +1,8 @@
 // The built package in other runtimes, on the loopback: Deno and Bun, and one without anything of Node's.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { afterEach, beforeEach, test } from 'node:test'
-import { finished, runtime, start } from './support/built.js'
+import { built, finished, runtime, start } from './support/built.js'
 import { Collector } from './support/server.js'
 
 let collector: Collector
@@ -43,3 +44,30 @@ for (const [name, flags] of RUNTIMES) {
     assert.match(String(collector.requests[0]?.headers['user-agent']), /^headwater-node\/\d/)
   })
 }
+
+test('without process and Buffer, as on the edge: delivery, and scopes before AsyncLocalStorage is there', async () => {
+  const child = spawn(process.execPath, [
+    '--input-type=module',
+    '--eval',
+    `const { log } = console
+     const { Buffer } = globalThis
+     delete globalThis.process
+     delete globalThis.Buffer
+     const { Analytics } = await import(${JSON.stringify(built())})
+     const analytics = new Analytics({ writeKey: 'wk', host: ${JSON.stringify(collector.host)} })
+     analytics.withContext({ userId: 'u1' }, () => analytics.track({ event: 'Synchronous', properties: { text: 'é' } }))
+     await analytics.ready
+     await analytics.withContext({ userId: 'u2' }, async () => {
+       await new Promise((resolve) => setTimeout(resolve))
+       analytics.track({ event: 'Awaited' })
+     })
+     globalThis.Buffer = Buffer // Node's own fetch needs it
+     const { delivered, trouble } = await analytics.flush()
+     log(delivered, trouble)`,
+  ])
+  assert.deepEqual(await finished(child), { code: 0, stdout: '2 undefined\n', stderr: '' })
+  assert.deepEqual(
+    collector.requests.flatMap(({ body }) => body.batch.map(({ userId }) => userId)),
+    ['u1', 'u2'],
+  )
+})

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { afterEach, beforeEach, test } from 'node:test'
-import { Analytics } from '../src/index.js'
+import { Analytics, type AnalyticsError } from '../src/index.js'
 import type { AnalyticsSettings } from '../src/settings.js'
 import { Collector } from './support/server.js'
 
@@ -82,7 +82,7 @@ test('a server that is slower than httpRequestTimeout is asked again', async () 
   const analytics = client({ httpRequestTimeout: 50 })
   analytics.track({ userId: 'u1', event: 'A' })
   assert.equal((await analytics.flush()).delivered, 1)
-  assert.equal(collector.requests.length, 2)
+  assert.ok(collector.requests.length >= 2)
 })
 
 test('a body that never ends is given up as well', async () => {
@@ -135,11 +135,13 @@ test('nobody listens on the port: the events wait, and arrive when somebody does
   )
   clients.push(analytics)
   analytics.track({ userId: 'u1', event: 'A' })
-  const first = await analytics.flush({ timeout: 30 })
+  let first = await analytics.flush({ timeout: 30 })
+  while (first.trouble === undefined) first = await analytics.flush({ timeout: 30 })
   assert.deepEqual([first.delivered, first.queued, first.droppedCount], [0, 1, 0])
+  assert.match(String(first.trouble), /ECONNREFUSED/)
   collector = await Collector.start(undefined, port)
   const second = await analytics.flush({ timeout: 60_000 })
-  assert.deepEqual([second.delivered, second.queued], [1, 0])
+  assert.deepEqual([second.delivered, second.queued, second.trouble], [1, 0, undefined])
 })
 
 test('close gives up what is not delivered in time, says so, and takes no more calls', async () => {
@@ -175,6 +177,35 @@ test('flush waits for a middleware that takes its time', async () => {
   analytics.track({ userId: 'u1', event: 'A' })
   assert.equal((await analytics.flush()).delivered, 1)
   assert.equal((collector.requests[0]!.body.batch[0]!.context as { slow: boolean }).slow, true)
+})
+
+test('what a middleware hands on after the close came too late, and is reported', async () => {
+  const analytics = client()
+  const heard = new Promise<AnalyticsError>((resolve) => analytics.on('error', resolve))
+  analytics.use(async (message) => {
+    await once(AbortSignal.timeout(20), 'abort')
+    return message
+  })
+  analytics.track({ userId: 'u1', event: 'A', messageId: 'a' })
+  assert.equal((await analytics.closeAndFlush({ timeout: 1 })).queued, 1)
+  const { code, messageId } = await heard
+  assert.deepEqual([code, messageId], ['closed', 'a'])
+})
+
+test('an event that a slow middleware made too large is refused as such', async () => {
+  const analytics = client()
+  analytics.use(async (message) => ({ ...message, properties: { text: 'x'.repeat(40_000) } }))
+  analytics.track({ userId: 'u1', event: 'A' })
+  assert.equal((await analytics.flush()).rejected[0]?.code, 'event_too_large')
+})
+
+test('a client of the app that answers nonsense is as no answer, and costs nothing but time', async () => {
+  let count = 0
+  const analytics = client({
+    httpClient: async (url, init) => (count++ === 0 ? (undefined as never) : fetch(url, init)),
+  })
+  analytics.track({ userId: 'u1', event: 'A' })
+  assert.equal((await analytics.flush()).delivered, 1)
 })
 
 test("Segment's httpClient shapes both work", async () => {

@@ -26,7 +26,7 @@ test("a call's callback hears of its own event only", async () => {
   const { analytics, time } = offline({}, () => ({
     status: 200,
     body: '{"rejected":[{"index":1,"code":"no"}]}',
-    header: () => null,
+    retryAfter: undefined,
   }))
   analytics.on('error', () => {})
   const heard: unknown[] = []
@@ -158,7 +158,7 @@ test('disabled, calls do nothing and callbacks are called', async () => {
 test('events called while a request is under way wait for company, not for the request', async () => {
   const { analytics, requests } = offline({ flushAt: 10 }, (_, count) => {
     if (count === 1) analytics.track({ userId: 'u1', event: 'B' })
-    return { status: 200, body: '', header: () => null }
+    return { status: 200, body: '', retryAfter: undefined }
   })
   for (let i = 0; i < 10; i++) analytics.track({ userId: 'u1', event: 'A' })
   for (let turn = 0; turn < 5; turn++) await setImmediate()

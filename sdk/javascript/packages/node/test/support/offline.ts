@@ -6,7 +6,7 @@ import type { HttpRequest } from '../../src/transport.js'
 import type { Message } from '../../src/types.js'
 import { VirtualTime } from './virtual.js'
 
-export const OK: Answer = { status: 200, body: '{"success":true}', header: () => null }
+export const OK: Answer = { status: 200, body: '{"success":true}', retryAfter: undefined }
 
 export interface Offline {
   readonly analytics: Analytics
