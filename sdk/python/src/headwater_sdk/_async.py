@@ -243,7 +243,7 @@ class AsyncClient(Calls):
         await self.close()
 
     def _put(self, event: bytes) -> bool:
-        kept = self._pipeline.put(event)
+        kept = self._pipeline.put(event) is True
         self._pipeline.nudge()
         return kept
 

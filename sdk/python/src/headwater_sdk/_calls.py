@@ -6,12 +6,13 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from headwater_sdk._context import bind, current
+from headwater_sdk._context import NOTHING, bind, current
 from headwater_sdk._encode import EncodeError, encode
 from headwater_sdk._ids import uuid7
 from headwater_sdk._log import log
-from headwater_sdk._message import Refused, add_id, add_object, add_text, begin, finish
+from headwater_sdk._message import BARE_CONTEXT, LIBRARY, Refused, add_id, add_object, add_text, finish
 from headwater_sdk._report import DeliveryError, Event
+from headwater_sdk._time import iso
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -181,20 +182,13 @@ class Calls:
         parts: tuple[tuple[str, Any], ...] = (),
         ids: tuple[tuple[str, Any], ...] = (),
     ) -> Result:
-        context, timestamp, integrations, message_id = extra
-        message = begin(kind, message_id or self._new_id(), timestamp, self._wall())
+        message: dict[str, Any] = {
+            "type": kind,
+            "messageId": extra[3] or self._new_id(),
+            "timestamp": iso(self._wall()),
+        }
         try:
-            user_id, anonymous_id, context = self._with_bound(kind, user_id, anonymous_id, context)
-            add_id(message, "messageId", message["messageId"])
-            add_id(message, "userId", user_id)
-            add_id(message, "anonymousId", anonymous_id)
-            for key, value in ids:
-                add_id(message, key, value)
-            for key, value in parts:
-                add_text(message, key, value)
-            if body is not None:
-                add_object(message, *body)
-            finish(message, context, integrations, timestamp)
+            self._fill(message, user_id, anonymous_id, body, extra, parts, ids)
             return self._take(message)
         except Refused as refused:
             return self._refuse(message, refused.code, refused.message, refused)
@@ -208,8 +202,40 @@ class Calls:
             log().exception("a %s call failed within the SDK; the app goes on", kind)
             return False, message
 
+    def _fill(
+        self,
+        message: dict[str, Any],
+        user_id: Id,
+        anonymous_id: Id,
+        body: Optional[tuple[str, Object]],
+        extra: tuple[Object, Moment, Object, Id],
+        parts: tuple[tuple[str, Any], ...],
+        ids: tuple[tuple[str, Any], ...],
+    ) -> None:
+        context, timestamp, integrations, message_id = extra
+        if context or self._account or self._accounts or current() is not NOTHING:
+            user_id, anonymous_id, context = self._with_bound(message["type"], user_id, anonymous_id, context)
+        if message_id:
+            add_id(message, "messageId", message_id)
+        if user_id is not None:
+            add_id(message, "userId", user_id)
+        if anonymous_id is not None:
+            add_id(message, "anonymousId", anonymous_id)
+        for key, value in ids:
+            add_id(message, key, value)
+        for key, value in parts:
+            if value:
+                add_text(message, key, value)
+        if body is not None:
+            add_object(message, body[0], body[1])
+        finish(message, context, integrations, timestamp)
+
     def _take(self, message: dict[str, Any]) -> Result:
+        bare = "context" not in message  # nearly always: what would be encoded anew for each call is known
         event, problems = encode(message)
+        if bare:
+            event = event[:-1] + BARE_CONTEXT
+            message["context"] = {"library": dict(LIBRARY)}
         if problems:
             self._warn([str(problem) for problem in problems])
         if self.debug:

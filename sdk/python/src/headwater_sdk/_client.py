@@ -116,9 +116,9 @@ class Client(Calls):
     def _put(self, event: bytes) -> bool:
         pipeline = self._pipeline
         if not self.sync_mode:
-            return pipeline.put(event)
+            return pipeline.put(event) is True
         bad = pipeline.core.ledger.bad
-        kept = pipeline.put(event)
+        kept = pipeline.put(event) is True
         pipeline.deliver(time.monotonic() + self.timeout)
         done = kept and pipeline.core.waiting == 0 and pipeline.core.ledger.bad == bad
         if self.strict and not done:

@@ -19,8 +19,8 @@ class Bound(NamedTuple):
     context: Mapping[str, Any] = MappingProxyType({})
 
 
-_NOTHING = Bound()
-_bound: ContextVar[Bound] = ContextVar("headwater_bound", default=_NOTHING)
+NOTHING = Bound()
+_bound: ContextVar[Bound] = ContextVar("headwater_bound", default=NOTHING)
 
 
 def current() -> Bound:

@@ -126,15 +126,12 @@ class Core:
             made = self._make_room(event)
             if not made:
                 return made
-        self._note_wait()
+        if not self._queue:
+            self._since = self._monotonic()
         self._queue.append(event)
         self._queue_bytes += size
         self.accepted += 1
         return True
-
-    def _note_wait(self) -> None:
-        if not self._queue:
-            self._since = self._monotonic()
 
     def _fits(self, size: int) -> bool:
         limits = self.limits
@@ -166,7 +163,8 @@ class Core:
     def _to_disk(self, event: bytes) -> bool:
         if self.disk is None or not self.disk.put(event):
             return False
-        self._note_wait()
+        if not self._queue:
+            self._since = self._monotonic()
         self.accepted += 1
         return True
 

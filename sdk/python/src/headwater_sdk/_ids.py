@@ -44,8 +44,8 @@ class Ids:
                 stamp = self._last + 1
             self._last = stamp
             chance = next(self._drawn, None) or self._draw()
-        when = f"{stamp:015x}"
-        return f"{when[:8]}-{when[8:12]}-7{when[12:]}-8{chance}"  # 7 is the version, 8 the variant
+        parts = (stamp >> 28, stamp >> 12 & 0xFFFF, stamp & 0xFFF, chance)
+        return "%08x-%04x-7%03x-8%s" % parts  # noqa: UP031 - the fastest; 7 is the version, 8 the variant
 
     def _draw(self) -> str:
         digits = self._random(8 * _IDS_PER_DRAW).hex()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from headwater_sdk._time import given, iso
+from headwater_sdk._time import given
 from headwater_sdk._version import VERSION
 
 LIBRARY = {"name": "headwater-python", "version": VERSION}
+BARE_CONTEXT = f',"context":{{"library":{{"name":"{LIBRARY["name"]}","version":"{VERSION}"}}}}}}'.encode()
 
 
 class Refused(ValueError):
@@ -19,19 +20,13 @@ class Refused(ValueError):
         self.message = message
 
 
-def begin(kind: str, message_id: Any, timestamp: Any, now: float) -> dict[str, Any]:
-    """Return the message's first fields; a timestamp that cannot be read is refused by `finish`."""
-    written = iso(now) if timestamp is None else given(timestamp)
-    return {"type": kind, "messageId": message_id, "timestamp": iso(now) if written is None else written}
-
-
 def add_id(message: dict[str, Any], key: str, value: Any) -> None:
     """Put an id as text; None and empty text are no ids and stay out."""
-    if value is None or value == "":
-        return
-    if not isinstance(value, str):
-        value = _text_of_id(key, value)
-    message[key] = value
+    if isinstance(value, str):
+        if value:
+            message[key] = value
+    elif value is not None:
+        message[key] = _text_of_id(key, value)
 
 
 def _text_of_id(key: str, value: Any) -> str:
@@ -44,9 +39,7 @@ def _text_of_id(key: str, value: Any) -> str:
 
 
 def add_text(message: dict[str, Any], key: str, value: Any) -> None:
-    """Put a name or category; None and empty text stay out."""
-    if not value:
-        return
+    """Put a name or category."""
     if not isinstance(value, str):
         raise Refused(f"{key}_not_string", f"{key} is {value!r:.80}; pass a str")
     message[key] = value
@@ -62,15 +55,21 @@ def add_object(message: dict[str, Any], key: str, value: Any) -> None:
 def finish(
     message: dict[str, Any], context: Optional[dict[str, Any]], integrations: Any, timestamp: Any
 ) -> None:
-    """Put context and integrations, and check what the type needs."""
+    """Put context and integrations, and check what the type needs. A context of nothing but the library is left out here."""
     if integrations:
         if not isinstance(integrations, dict):
             raise Refused("bad_request", f"integrations is {integrations!r:.80}; pass a dict")
         message["integrations"] = integrations
-    message["context"] = {**context, "library": LIBRARY} if context else {"library": LIBRARY}
+    if context:
+        message["context"] = {**context, "library": LIBRARY}
+    if timestamp is not None:
+        written = given(timestamp)
+        if written is None:
+            raise Refused(
+                "bad_request", f"timestamp is {timestamp!r:.80}; pass a datetime or seconds since 1970"
+            )
+        message["timestamp"] = written
     check(message)
-    if timestamp is not None and given(timestamp) is None:
-        raise Refused("bad_request", f"timestamp is {timestamp!r:.80}; pass a datetime or seconds since 1970")
 
 
 def check(message: dict[str, Any]) -> None:
@@ -84,5 +83,5 @@ def check(message: dict[str, Any]) -> None:
         raise Refused("id_required", "group needs group_id")
     if "userId" not in message and "anonymousId" not in message:
         raise Refused("no_user_anon_id", f"{kind} needs user_id or anonymous_id")
-    if kind == "track" and not message.get("event"):
+    if kind == "track" and "event" not in message:
         raise Refused("event_not_defined", "track needs a non-empty event")

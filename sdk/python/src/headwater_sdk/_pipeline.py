@@ -73,12 +73,8 @@ class Pipeline:
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def put(self, event: bytes) -> bool:
-        """Queue an event; False when it, or the room for it, was refused."""
-        kept = self._offer(event)
-        return self._wait_for_room(event) if kept is None else kept
-
-    def _offer(self, event: bytes) -> Optional[bool]:
+    def put(self, event: bytes, *, wait: bool = True) -> Optional[bool]:
+        """Queue an event; False when it was refused; None, unless it may `wait`, when there is no room."""
         with self._lock:
             if self._inside:
                 self._late.append(event)
@@ -89,16 +85,19 @@ class Pipeline:
                 if self.threaded:
                     self._wake()
             finally:
-                self._leave()
+                if self._late:
+                    self._take_late()
+                self._inside = False
+        if kept is None and wait:
+            return self._wait_for_room(event)
         return kept
 
-    def _leave(self) -> None:
+    def _take_late(self) -> None:
         while self._late:
             event = self._late.popleft()
             if self.core.offer(event) is None:  # a signal handler cannot wait for room
                 self.core.refuse(event)
             self._wake()
-        self._inside = False
 
     def note_refused(self, message: Event, code: str, why: str) -> None:
         """Note a message that is not sent; on_error hears of it."""
@@ -142,7 +141,7 @@ class Pipeline:
         deadline = None if timeout is None else self.shell.monotonic() + timeout
         while not self._own_thread():  # on_error may call track(): it must not wait for itself
             self._room(deadline)
-            kept = self._offer(event)
+            kept = self.put(event, wait=False)
             if kept is not None:
                 return kept
             if deadline is not None and self.shell.monotonic() >= deadline:
@@ -368,5 +367,6 @@ class _Section:
 
     def __exit__(self, *_: object) -> None:
         if not self._was_inside:
-            self._pipeline._leave()  # noqa: SLF001
+            self._pipeline._take_late()  # noqa: SLF001
+            self._pipeline._inside = False  # noqa: SLF001
         self._pipeline._condition.release()  # noqa: SLF001

@@ -14,12 +14,13 @@ _last = (
 def iso(seconds: float) -> str:
     """Write seconds since 1970; cut to milliseconds, never rounded into the future."""
     global _last  # noqa: PLW0603
-    whole, part = divmod(int(seconds * 1_000 + 1e-4), 1_000)  # 1.678 is 1.67799... as a double
+    millis = int(seconds * 1_000 + 1e-4)  # 1.678 is 1.67799... as a double
+    whole = millis // 1_000
     second, text = _last
     if whole != second:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
         _last = (whole, text)
-    return f"{text}.{part:03d}Z"
+    return "%s.%03dZ" % (text, millis - whole * 1_000)  # noqa: UP031 - twice as fast as the f-string
 
 
 def given(moment: Any) -> Optional[str]:
