@@ -4,8 +4,18 @@ import { boot } from '../boot.js'
 import type { Plugin } from '../plugin.js'
 import * as all from './index.js'
 
-const { signals, sessions, spa, links, forms, vitals, gpc, cookieless } = all
-const NAMED: Record<string, () => Plugin> = { signals, sessions, spa, links, forms, vitals, gpc, cookieless }
+const { signals, sessions, spa, links, forms, vitals, gpc, cookieless, attribution } = all
+const NAMED: Record<string, () => Plugin> = {
+  signals,
+  sessions,
+  spa,
+  links,
+  forms,
+  vitals,
+  gpc,
+  cookieless,
+  attribution,
+}
 const script = document.currentScript as HTMLScriptElement | null
 const page = window as unknown as Record<string, unknown>
 const wanted = (script?.dataset.plugins ?? '').split(/[\s,]+/).filter(Boolean)

@@ -9,7 +9,7 @@ export interface GpcOptions {
   drop?: boolean
 }
 
-/** Put it after `consent`: what is denied here stays denied. Adds `context.globalPrivacyControl`, takes ids of ad clicks off. */
+/** Put it last. Adds `context.globalPrivacyControl`, denies categories whatever `consent` says, takes what `attribution` knows off. */
 export function gpc(options: GpcOptions = {}): Plugin {
   return {
     name: 'gpc',
@@ -24,6 +24,7 @@ export function gpc(options: GpcOptions = {}): Plugin {
       context.globalPrivacyControl = true
       context.consent = { ...before, categoryPreferences: { ...before?.categoryPreferences, ...denied } }
       delete context.clickIds
+      delete context.attribution
       return message
     },
   }

@@ -1,4 +1,5 @@
 // Every plug-in. Each is a module of its own: what is not imported is not in the bundle.
+export { type AttributionOptions, attribution, type Touch } from './attribution.js'
 export {
   type ConsentOptions,
   type ConsentSource,

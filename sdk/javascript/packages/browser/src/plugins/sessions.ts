@@ -4,6 +4,7 @@
 // plug-in is for those who need the visit on the event itself, in a destination or in the page.
 import type { Plugin } from '../plugin.js'
 import type { Analytics, Message } from '../types.js'
+import { CLICK_IDS } from './attribution.js'
 
 export interface SessionOptions {
   /** Minutes without an event after which a new visit begins. Default: 30. */
@@ -19,8 +20,6 @@ interface Session {
 }
 
 const KEY = 'headwater_session'
-const CAMPAIGN =
-  /^(utm_.+|gclid|gbraid|wbraid|dclid|fbclid|msclkid|ttclid|twclid|li_fat_id|epik|sccid|rdt_cid)$/
 
 /** Adds `sessionId`, `sessionNumber` and, on a visit's first event, `sessionStart: true` to the context. */
 export function sessions(options: SessionOptions = {}): Plugin {
@@ -53,7 +52,9 @@ export function next(before: Session | null, now: number, campaign: string, paus
 /** What brought the visitor to this address, as one text; empty where nothing says so. */
 export function campaignOf(message: Pick<Message, 'context'>): string {
   const page = message.context.page as { search?: string } | undefined
-  const found = [...new URLSearchParams(page?.search ?? '')].filter(([name]) => CAMPAIGN.test(name))
+  const found = [...new URLSearchParams(page?.search ?? '')].filter(
+    ([name]) => /^utm_./.test(name) || CLICK_IDS.test(name),
+  )
   return found
     .map(([name, value]) => `${name}=${value}`)
     .sort()
