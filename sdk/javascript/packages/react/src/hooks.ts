@@ -18,15 +18,15 @@ export interface PageView {
   name?: string
   category?: string
   properties?: Json
-  /** Another key is another page view: the path, in apps with a router. Default: the other three. */
-  key?: string
+  /** Another key is another page view: the path, in apps with a router; null: not known yet. Default: the other three. */
+  key?: string | null
 }
 
 /** A page view when the component appears, and one for each new key. Leave the plug-in `spa` out where you use it. */
 export function usePage(view: PageView = {}): void {
   const { page } = useAnalytics()
   const { name, category, properties = {}, key } = view
-  useOnce(key ?? text([category, name, properties]), () => {
+  useOnce(key === undefined ? text([category, name, properties]) : key, () => {
     const named = category ? [category, name ?? ''] : name ? [name] : []
     page(...named, properties)
   })

@@ -48,7 +48,7 @@ function show(client: typeof inert, node: ReactNode): void {
   )
 }
 
-function View({ path, plan = 'free' }: { path: string; plan?: string }) {
+function View({ path, plan = 'free' }: { path: string | null; plan?: string }) {
   usePage({ name: 'View', key: path, properties: { path } })
   useIdentify('u1', { plan })
   return null
@@ -125,6 +125,15 @@ test('another path is another page view, another trait another identify', () => 
   assert.deepEqual(calls.slice(2), [
     ['page', 'View', { path: '/b' }],
     ['identify', 'u1', { plan: 'team' }],
+  ])
+})
+
+test('a path that is not known yet is no page view', () => {
+  const { client, calls } = noting()
+  for (const path of [null, '/a']) show(client, <View path={path} />)
+  assert.deepEqual(calls, [
+    ['identify', 'u1', { plan: 'free' }],
+    ['page', 'View', { path: '/a' }],
   ])
 })
 
