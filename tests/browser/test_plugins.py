@@ -150,10 +150,13 @@ def test_a_visitor_who_declines_leaves_no_trace(
     assert page.evaluate(STORED) == '["",[],[]]'
 
 
+@pytest.mark.parametrize("locks", [True, False])
 def test_a_cookieless_page_leaves_nothing_on_the_device(
-    context: BrowserContext, pages: Site, headwater: Running, tag: str
+    context: BrowserContext, pages: Site, headwater: Running, tag: str, *, locks: bool
 ) -> None:
-    """Events go with an id that lasts as long as the page, and storage stays empty."""
+    """Events go with an id that lasts as long as the page; storage stays empty, also where no Web Locks are (plain http)."""
+    if not locks:
+        context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', {get: () => undefined})")
     address = pages.put("/cookieless", "", script(headwater, "cookieless"))
     for _ in range(2):
         page = visit(context, address)

@@ -69,7 +69,8 @@ export function offline(
 
   // --- tabs ------------------------------------------------------------------------------------------------------------
 
-  const renew = (tab: string) => write(prefix + tab, `${now()}`)
+  /** A page that may not write has no events there that need a lease. */
+  const renew = (tab: string) => !allowed() || write(prefix + tab, `${now()}`)
 
   /** True when nobody renewed lately. Two tabs may agree at once; their events have the same ids, so the server keeps one. */
   const lease = (tab: string) => !(now() - +read(prefix + tab) < STALE) && renew(tab)
@@ -139,7 +140,7 @@ export function offline(
     update(entry) {
       if (entry.key) put(entry, entry.key)
     },
-    pause: (until) => write(prefix, `${until}`),
+    pause: (until) => allowed() && write(prefix, `${until}`),
     hide: () => persist(Infinity),
   }
   delivery.pause(Math.min(+read(prefix), now() + LONGEST))
