@@ -138,7 +138,7 @@ TABLE: list[tuple[Any, Any]] = [
     (np.bool_(True), True),
     (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
     (np.datetime64("2026-01-02T03:04:05.678901234", "ns"), "2026-01-02T03:04:05.678Z"),
-    (np.datetime64("NaT"), None),
+    (np.datetime64("NaT", "s"), None),
     (np.timedelta64(90, "s"), 90.0),
     (pd.Timestamp("2026-01-02", tz="Europe/Oslo"), "2026-01-01T23:00:00.000Z"),
     (pd.NaT, None),

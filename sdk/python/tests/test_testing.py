@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
@@ -149,6 +148,6 @@ def test_pytest_is_not_imported_for_it() -> None:
 
 def test_the_entry_point_names_the_plug_in() -> None:
     """What `pip install headwater-sdk` registers with pytest."""
-    tomllib: Any = pytest.importorskip("tomllib")
-    project = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == {"headwater": "headwater_sdk.pytest_plugin"}
+    project = (SOURCE.parent / "pyproject.toml").read_text()
+    section = project.partition("[project.entry-points.pytest11]\n")[2].partition("\n\n")[0]
+    assert section == 'headwater = "headwater_sdk.pytest_plugin"'
