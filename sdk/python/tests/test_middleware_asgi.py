@@ -7,6 +7,7 @@ from typing import Any, AsyncIterator
 import pytest
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from sdk.python.tests.loopback import serving
 from sdk.python.tests.middleware_app import BROWSER, PAGE
 from starlette.testclient import TestClient
 
@@ -179,3 +180,24 @@ def test_a_broken_sdk_does_not_break_the_answer(caplog: pytest.LogCaptureFixture
     assert client.get("/fails", headers=BROWSER).status_code == 500
     assert "was not sent" in caplog.text
     assert "without tracking" in caplog.text
+
+
+async def test_with_an_asynchronous_client_the_page_view_is_delivered_on_the_loop() -> None:
+    """No thread is involved, and the answer does not wait for the delivery."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]}
+        )
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> Any: ...
+
+    async def send(_: Any) -> None: ...
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"accept", b"text/html")]}
+    with serving() as server:
+        async with AsyncClient("wk", server.url) as client:
+            await HeadwaterMiddleware(app, client)(scope, receive, send)
+            assert (await client.flush(20)).delivered == 1
+        assert server.events == ["page"]
