@@ -66,13 +66,13 @@ $(BIN)/uv:
 	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv
 
-$(VENV)/.run: pyproject.toml | $(BIN)/uv
+$(VENV)/.run: pyproject.toml sdk/python/pyproject.toml | $(BIN)/uv
 	@echo "installing Headwater into $(VENV) ..."
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[local]'
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[local,demo]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/uv
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[local]' --group dev
+$(VENV)/.dev: pyproject.toml sdk/python/pyproject.toml | $(BIN)/uv
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e '.[local,demo]' --group dev
 	@touch $@ $(VENV)/.run
 
 .PHONY: system-deps node-deps js-deps

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,10 @@ class DemoFailed(HeadwaterError):
 
 def demo(options: DemoOptions, console: Console, clock: Clock) -> None:
     """Show it all. Raises DemoFailed with what to look at."""
+    if find_spec("headwater_sdk") is None:
+        raise DemoFailed(
+            "the demo sends with headwater-sdk, which is not installed; from a clone: pip install ./sdk/python"
+        )
     _fresh(options.folder)
     if options.kafka:
         console.print(broker.announcement())
@@ -184,8 +189,7 @@ def _send_and_watch(
 
     def send() -> None:
         try:
-            host = up.host if up.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
-            send_all(host, up.port, KEYS, stream, lambda number: sent.__setitem__(0, number))
+            send_all(up.url, KEYS, stream, lambda number: sent.__setitem__(0, number))
         except OSError as error:
             problem.append(error)
 

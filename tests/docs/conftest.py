@@ -22,7 +22,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     try:
         running.start()
         stream = list(batches(DEMO_SEED, time.time_ns() // 1_000_000))
-        sent = send_all("127.0.0.1", running.port, {"web": "wk_web", "api": "wk_api"}, stream)
+        sent = send_all(running.url, {"web": "wk_web", "api": "wk_api"}, stream)
         unique = len({event["messageId"] for batch in stream for event in batch.events})
         assert sent == sum(len(batch.events) for batch in stream)
         running.wait_for("1", unique, seconds=60)
