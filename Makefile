@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 ROUNDS ?= 10
 BROKERS ?= 1
 
-.PHONY: help demo demo-kafka test js check fmt lint types imports unit crash crash-kafka bench docs clean
+.PHONY: help demo demo-kafka test js sdk-version sdk-packages check fmt lint types imports unit crash crash-kafka bench docs clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## install, start everything on this machine, send a demo stream, show the answers (DEMO_EXIT=1 ends by itself)
 	@$(BIN)/headwater demo $(if $(DEMO_EXIT),--exit,)
@@ -22,6 +22,14 @@ test: system-deps $(VENV)/.dev node-deps check js unit ## install what the tests
 
 js: js-deps ## the JavaScript SDKs: install, lint and types, build, test
 	@cd sdk/javascript && npm run --silent check && npm run --silent build && npm run --silent test
+
+sdk-version: js-deps ## stamp a version into every SDK and into what the collector serves (V=1.2.3)
+	@test -n "$(V)" || { echo "say which: make sdk-version V=1.2.3"; exit 1; }
+	@echo "$(V)" > sdk/VERSION && cd sdk/javascript && node tools/version.mjs && npm run --silent collector
+
+sdk-packages: js-deps $(VENV)/.dev ## build what is published of the SDKs into dist/: wheel, sdist, npm packages
+	@mkdir -p dist && $(BIN)/python -m build --outdir dist sdk/python
+	@cd sdk/javascript && npm run --silent build && npm pack --silent --workspaces --pack-destination ../../dist
 
 check: lint types imports ## lint, types and import rules
 
