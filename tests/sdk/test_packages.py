@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+import headwater_sdk
 from tests.support.javascript import PACKAGES, built
 from tests.support.recording import Recording, recording
 
 SDK = Path(__file__).parents[2] / "sdk"
 VERSION = (SDK / "VERSION").read_text().strip()
+PYTHON_VERSION = headwater_sdk.__version__  # the same, as Python packages write it
 
 PYTHON_APP = """
 import headwater_sdk, headwater_sdk.b2b, headwater_sdk.middleware.asgi, headwater_sdk.testing, sys
@@ -72,17 +74,26 @@ def environment(home: Path) -> dict[str, str]:
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`python -m build`: the sdist, and the wheel made from it."""
     folder = tmp_path_factory.mktemp("python")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(SDK / "python"), cwd=folder)
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(SDK / "python"),
+        cwd=folder,
+    )
     return folder
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(distributions: Path) -> None:
     """Code, types, licence and entry points; no tests, no benches, no dependencies."""
     (wheel,) = distributions.glob("*.whl")
-    assert wheel.name == f"headwater_sdk-{VERSION}-py3-none-any.whl"
+    assert wheel.name == f"headwater_sdk-{PYTHON_VERSION}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        info = f"headwater_sdk-{VERSION}.dist-info"
+        info = f"headwater_sdk-{PYTHON_VERSION}.dist-info"
         metadata = archive.read(f"{info}/METADATA").decode()
     assert {name.split("/")[0] for name in names} == {"headwater_sdk", info}
     assert {"headwater_sdk/py.typed", f"{info}/licenses/LICENSE", f"{info}/entry_points.txt"} <= names
@@ -102,16 +113,20 @@ def test_the_sdist_can_be_built_from(distributions: Path) -> None:
 def test_the_wheel_alone_in_an_empty_environment_sends_an_event(
     distributions: Path, tmp_path: Path, collector: Recording
 ) -> None:
-    """pip with neither index nor dependencies, then the command line and a script."""
+    """By pip with neither index nor dependencies, then the command line and a script."""
     venv.create(tmp_path / "venv", with_pip=False)
     python = str(tmp_path / "venv" / "bin" / "python")
     (wheel,) = distributions.glob("*.whl")
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps"]
     run(*pip, str(wheel), cwd=tmp_path)
-    assert run(python, "-c", PYTHON_APP, collector.url, cwd=tmp_path).split() == ["1", VERSION]
+    assert run(python, "-c", PYTHON_APP, collector.url, cwd=tmp_path).split() == ["1", PYTHON_VERSION]
     sent = ["track", "--write-key", "wk", "--host", collector.url, "--user-id", "u2", "Typed"]
     run(python, "-m", "headwater_sdk", *sent, cwd=tmp_path)
-    found = [event["event"] for event in collector.events if event["context"]["library"]["name"] == "headwater-python"]
+    found = [
+        event["event"]
+        for event in collector.events
+        if event["context"]["library"]["name"] == "headwater-python"
+    ]
     assert found == ["Installed", "Typed"]
 
 
@@ -124,7 +139,17 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
     packed = [str(folder / f"headwater-{name}-{VERSION}.tgz") for name in PACKAGES]
     peers = [str(workspace / "node_modules" / name) for name in ("react", "react-dom", "scheduler")]
-    run("npm", "install", "--silent", "--no-audit", "--no-fund", "--legacy-peer-deps", *packed, *peers, cwd=folder)
+    run(
+        "npm",
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--legacy-peer-deps",
+        *packed,
+        *peers,
+        cwd=folder,
+    )
     return folder
 
 
@@ -141,7 +166,13 @@ def test_an_npm_package_is_complete(app: Path, name: str) -> None:
     code = {file for file in files if file.startswith("dist/") and file.endswith((".js", ".cjs"))}
     assert code
     assert {f"{file}.map" for file in code} <= files
-    assert {file.split("/")[0] for file in files} == {"README.md", "CHANGELOG.md", "LICENSE", "package.json", "dist"}
+    assert {file.split("/")[0] for file in files} == {
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "package.json",
+        "dist",
+    }
 
 
 def named(exports: object) -> set[str]:

@@ -77,7 +77,9 @@ def test_a_version_that_differs_is_named(copy: Path) -> None:
     assert len(lines) == 9
     assert all("make sdk-version V=2.0.0" in line for line in lines)
     version = (SDK / "VERSION").read_text().strip()
-    assert lines[1].startswith(f"sdk/javascript/packages/browser/package.json says {version}, sdk/VERSION says 2.0.0")
+    assert lines[1].startswith(
+        f"sdk/javascript/packages/browser/package.json says {version}, sdk/VERSION says 2.0.0"
+    )
 
 
 @pytest.mark.parametrize(("version", "python"), [("2.10.1", "2.10.1"), ("3.0.0-rc.2", "3.0.0rc2")])

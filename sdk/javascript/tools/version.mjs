@@ -31,12 +31,18 @@ for (const [name, pattern, wanted] of PLACES) {
     console.error(`sdk/${name} says ${found}, sdk/VERSION says ${version}: run make sdk-version V=${version}`)
     process.exitCode = 1
   } else {
-    writeFileSync(file, text.replace(pattern, (_, before) => before + wanted))
+    writeFileSync(
+      file,
+      text.replace(pattern, (_, before) => before + wanted),
+    )
     console.log(`sdk/${name}: ${found} -> ${wanted}`)
   }
 }
 
 /** The same version as Python packages write it: 1.2.3-rc.1 is 1.2.3rc1. */
 function python(text) {
-  return text.replace(/-(alpha|beta|rc)\.(\d+)$/, (_, kind, number) => (kind === 'rc' ? kind : kind[0]) + number)
+  return text.replace(
+    /-(alpha|beta|rc)\.(\d+)$/,
+    (_, kind, number) => (kind === 'rc' ? kind : kind[0]) + number,
+  )
 }
