@@ -217,6 +217,61 @@ def test_processes_that_claim_at_once_share_the_events_without_overlap(folder: s
     assert files(folder) == []
 
 
+WRITE = """
+import sys
+from headwater_sdk._spill import Spill
+spill = Spill(sys.argv[1], segment_events=1)
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(400):
+    spill.append([b'"%s-%d"' % (sys.argv[2].encode(), number)])
+"""
+
+TAKE_UNTIL_TOLD = """
+import sys, threading
+from headwater_sdk._spill import Spill
+spill = Spill(sys.argv[1])
+told = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), told.set())).start()
+while True:
+    last = told.is_set()
+    segment = spill.claim()
+    if segment is not None:
+        print(*(event.decode() for event in segment.events), flush=True)
+        segment.done()
+    elif last:
+        break
+"""
+
+
+def test_nothing_is_lost_between_processes_that_write_and_processes_that_take(folder: str) -> None:
+    """Each event is a file of its own, made while others look for files that nobody owns: the narrowest place of all."""
+
+    def run(code: str, *arguments: str) -> subprocess.Popen[str]:
+        source = str(pathlib.Path(_segment.__file__).parents[1])
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen(
+            [sys.executable, "-c", code, folder, *arguments], env={"PYTHONPATH": source}, **pipes
+        )
+
+    takers = [run(TAKE_UNTIL_TOLD) for _ in range(2)]
+    writers = [run(WRITE, name) for name in ("a", "b")]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    taken = [taker.communicate("stop\n", timeout=60)[0].split() for taker in takers]
+    assert sorted(event for events in taken for event in events) == sorted(
+        f'"{name}-{n}"' for name in "ab" for n in range(400)
+    )
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10_000), torn=st.booleans())
 def test_damage_costs_only_the_records_it_touches(folder: str, at: int, torn: bool) -> None:
@@ -320,6 +375,50 @@ def test_a_directory_that_cannot_be_made_is_named_with_its_reason(tmp_path: path
         spill.append(EVENTS)
     with pytest.raises(SpillError):
         spill.claim()
+
+
+def test_a_file_is_locked_until_it_has_no_name(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a writer that made the file could lock it just before it is removed, and write what nobody finds."""
+    spill = Spill(folder)
+    spill.append(EVENTS)
+    segment = spill.claim()
+    assert segment is not None
+    free: list[bool] = []
+    unlink = os.unlink
+
+    def watched(path: str) -> None:
+        fd = os.open(path, os.O_RDWR)
+        free.append(_filelock.try_lock(fd))
+        os.close(fd)
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", watched)
+    segment.done()
+    assert free == [False]
+    assert files(folder) == []
+
+
+def test_where_open_files_cannot_be_removed_it_is_closed_first(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows; if another process has it open too, an empty file stays, which the next claim removes."""
+    spill = Spill(folder)
+    spill.append(EVENTS)
+    segment = spill.claim()
+    assert segment is not None
+    refusals = iter([True, True, False])
+    unlink = os.unlink
+
+    def windows(path: str) -> None:
+        if next(refusals):
+            raise PermissionError(errno.EACCES, "The process cannot access the file because it is being used")
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", windows)
+    segment.done()
+    assert [os.path.getsize(os.path.join(folder, name)) for name in files(folder)] == [0]
+    assert spill.claim() is None
+    assert files(folder) == []
 
 
 def test_a_file_of_another_user_does_not_block_the_others(

@@ -77,17 +77,26 @@ class SegmentFile:
         return events, len(lines) - len(events) + bool(torn)
 
     def delete(self) -> None:
-        """Remove the file."""
-        # Emptied first: between close and unlink another process may open it, and must find nothing to send.
+        """Remove the file, locked until it has no name: a writer that has just made one must not take over this one."""
         try:
+            # Emptied first: Windows removes a file only when it is closed, and who opens it then must find nothing to send.
             os.ftruncate(self._fd, 0)
+            removed = self._unlink()
         finally:
             self.close()
+        if not removed:
+            self._unlink()
+
+    def _unlink(self) -> bool:
         try:
             os.unlink(self.path)
-        except (FileNotFoundError, PermissionError):
-            # Another process was faster, or (Windows) has it open; who claims an empty file removes it.
-            return
+        except FileNotFoundError:
+            return True
+        except (
+            PermissionError
+        ):  # Windows: it is open, here or elsewhere; whoever claims an empty file removes it
+            return False
+        return True
 
     def close(self) -> None:
         """Unlock and leave the file as it is.
