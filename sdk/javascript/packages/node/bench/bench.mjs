@@ -1,10 +1,15 @@
 // `npm run bench`: this SDK beside Segment's, in turns, each measurement in a fresh process. Prints JSON; --quick for one round.
 import { execFile, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { SDKS } from './sdks.mjs'
+
+if (!existsSync(fileURLToPath(SDKS.segment.path))) {
+  throw new Error(`${SDKS.segment.path} is missing: run make node-deps at the top of the repository`)
+}
 
 const ROUNDS = process.argv.includes('--quick') ? 1 : 5
 const OUTAGE_MS = 3000
