@@ -45,19 +45,22 @@ export function messageOf(kind: Kind, params: Params, scope: Scope, stamp: Stamp
     integrations: integrationsOf(params.integrations),
   }
   FIELDS[kind](message, params)
-  if (kind === 'alias') {
-    if (!message.userId || !message.previousId)
-      throw new Refused('id_required', 'alias needs userId and previousId')
-  } else if (!message.userId && !message.anonymousId) {
-    throw new Refused('no_user_anon_id', `${kind} needs a userId or an anonymousId`)
+  checkIds(message)
+  return message
+}
+
+function checkIds({ type, messageId, userId, anonymousId, previousId }: Message): void {
+  if (type === 'alias') {
+    if (!userId || !previousId) throw new Refused('id_required', 'alias needs userId and previousId')
+  } else if (!userId && !anonymousId) {
+    throw new Refused('no_user_anon_id', `${type} needs a userId or an anonymousId`)
   }
-  if (typeof message.messageId !== 'string') {
-    throw new Refused('id_not_string', `messageId is ${shown(message.messageId)}: give a string`)
+  if (typeof messageId !== 'string') {
+    throw new Refused('id_not_string', `messageId is ${shown(messageId)}: give a string`)
   }
-  if (message.messageId.length > MESSAGE_ID_CHARS) {
+  if (messageId.length > MESSAGE_ID_CHARS) {
     throw new Refused('message_id_too_long', `messageId has more than ${MESSAGE_ID_CHARS} characters`)
   }
-  return message
 }
 
 const FIELDS: Record<Kind, (message: Message, params: Params) => void> = {

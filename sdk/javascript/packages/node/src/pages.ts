@@ -50,29 +50,33 @@ export function pageView<R = PageRequest>(
   if (options.optOut?.(original)) return { scope: {}, page: undefined, cookie: undefined }
   const header = headerReader(request.headers)
   const cookies = cookiesOf(header('cookie'))
-  const url = urlOf(request, header, options.trustProxy ?? 0)
+  const trustProxy = options.trustProxy ?? 0
+  const url = urlOf(request, header, trustProxy)
   const isPage =
     url !== undefined && looksLikePage(request, header) && !excluded(url.pathname, options.exclude ?? [])
   const known = cookies.get('ajs_anonymous_id')
   const anonymousId = known ?? (isPage ? newId() : undefined)
-  const consent = options.consent?.(original)
   const scope: Scope = {
     userId: options.userId?.(original) ?? cookies.get('ajs_user_id'),
     anonymousId,
     account: options.account?.(original),
-    ip: ipOf(request, header, options.trustProxy ?? 0),
+    ip: ipOf(request, header, trustProxy),
     userAgent: header('user-agent') ?? undefined,
     locale: localeOf(header('accept-language')),
-    context: {
-      ...(url && { page: propertiesOf(url, header) }),
-      ...(url && campaignOf(url)),
-      ...(consent && { consent: { categoryPreferences: consent } }),
-    },
+    context: contextOf(url, header, options.consent?.(original)),
   }
+  if (!isPage) return { scope, page: undefined, cookie: undefined }
   return {
     scope,
-    page: isPage ? { properties: { ...propertiesOf(url, header), host: url.host } } : undefined,
-    cookie: isPage && known === undefined ? cookieOf(anonymousId!, url, options.cookieDomain) : undefined,
+    page: { properties: { ...propertiesOf(url, header), host: url.host } },
+    cookie: known === undefined ? cookieOf(anonymousId!, url, options.cookieDomain) : undefined,
+  }
+}
+
+function contextOf(url: URL | undefined, header: Header, consent: Values | undefined): Values {
+  return {
+    ...(url && { page: propertiesOf(url, header), ...campaignOf(url) }),
+    ...(consent && { consent: { categoryPreferences: consent } }),
   }
 }
 
