@@ -111,9 +111,11 @@ class Judge:
 
     def _driven(self, verdict: Verdict, sent: Raw, address: object, agent: str) -> Verdict:
         """What the page saw of its browser counts, unless the operator has allowed agent or address."""
-        if self._is_allowed(agent) or (type(address) is str and self._places.get(address) == "allowed:"):
+        found = signals.judge(sent, verdict)
+        if found is verdict or self._is_allowed(agent):
             return verdict
-        return signals.judge(sent, verdict)
+        allowed = type(address) is str and self._places.get(address) == "allowed:"
+        return verdict if allowed else found
 
     def _located(self, verdict: Verdict, address: object, agent: str) -> Verdict:
         if type(address) is not str:

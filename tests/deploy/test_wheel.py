@@ -168,6 +168,15 @@ def test_check_runs_from_the_wheel(installation: Path) -> None:
     assert "API_WRITE_KEY" in told.stdout
 
 
+def test_the_browser_sdk_is_in_the_wheel(installation: Path) -> None:
+    """What the collector serves to pages is there without Node.js and without the source."""
+    stages = Stages(installation, 1)
+    told = stages.command(
+        "python", "-c", "from collector import browser; print(*browser.assets(browser.release('v1')))"
+    )
+    assert {*told.stdout.split()} >= {"headwater.js", "headwater.js.map", "integrity.json"}, told.stderr
+
+
 @pytest.mark.slow
 async def test_an_event_passes_all_stages_and_they_leave_in_order(installation: Path) -> None:
     """Collector, processor and destination as processes of their own: healthy, ready, delivered, code 0 after SIGTERM."""
