@@ -93,12 +93,29 @@ def test_global_privacy_control_is_said_and_denies_advertising(
     context.add_init_script(
         "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', {get: () => true})"
     )
-    page = visit(context, pages.put("/gpc", "", script(headwater, "gpc")) + "?gclid=x")
+    page = visit(context, pages.put("/gpc", "", script(headwater, "attribution gpc")) + "?gclid=x")
     page.evaluate(f"headwater.track('{tag}')")
     (row,) = rows(headwater, f"event_text = '{tag}'", 1)
     assert row["context"]["globalPrivacyControl"] is True
     assert row["context"]["consent"] == {"categoryPreferences": {"advertising": False}}
-    assert "clickIds" not in row["context"]
+    assert not {"clickIds", "attribution"} & set(row["context"])
+
+
+def test_the_click_on_an_advertisement_is_known_on_later_pages(
+    context: BrowserContext, pages: Site, headwater: Running, tag: str
+) -> None:
+    """The id stands in the first page's address only; the event of the second page carries it, with both touches."""
+    address = pages.put(f"/{tag}", "", script(headwater, "attribution"))
+    page = visit(context, f"{address}?gclid={tag}&utm_campaign=spring")
+    page.evaluate("headwater.page()")
+    page.goto(address)
+    page.evaluate(f"headwater.track('{tag}')")
+    (row,) = rows(headwater, f"event_text = '{tag}'", 1)
+    found = row["context"]
+    assert found["clickIds"] == {"gclid": tag}
+    assert found["attribution"]["first"] == found["attribution"]["last"]
+    assert found["attribution"]["first"]["campaign"] == {"name": "spring"}
+    assert "campaign" not in found
 
 
 def test_nothing_is_sent_or_stored_before_the_visitor_has_answered(

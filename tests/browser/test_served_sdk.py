@@ -109,6 +109,19 @@ def test_a_script_that_is_not_the_pinned_one_does_not_run(
     assert page.evaluate("typeof headwater") == "undefined"
 
 
+def test_a_plugin_that_does_not_exist_is_named_and_the_rest_works(
+    context: BrowserContext, pages: Site, headwater: Running, tag: str
+) -> None:
+    """A mistake in the tag is told to its developer in the console, and costs no event."""
+    text = blocks("browser-plugins.md")[0].replace("http://localhost:8080", headwater.url)
+    address = pages.put(f"/{tag}", "", text.replace('"signals sessions', '"session'))
+    said: list[str] = []
+    context.on("console", lambda message: said.append(message.text))
+    works(context, address, headwater, tag)
+    assert len(said) == 1
+    assert said[0].startswith("headwater: data-plugins names session; there are signals, sessions, ")
+
+
 def test_segments_snippet_needs_another_host_only(
     context: BrowserContext, pages: Site, headwater: Running, tag: str
 ) -> None:

@@ -30,14 +30,15 @@ type Hints = { brands?: { brand: string }[]; mobile?: boolean; platform?: string
 type Seen = Window &
   typeof globalThis & { navigator: Navigator & { userAgentData?: Hints; connection?: { rtt?: number } } }
 
+/** Each looks through the names of all properties at once, one a line. */
 const DRIVERS: [string, RegExp][] = [
-  ['playwright', /^__(playwright|pw)/],
-  ['puppeteer', /^__puppeteer|^puppeteer_evaluation/],
-  ['selenium', /^\$?cdc_[a-z]{10}|^__?(\$?webdriver|selenium|driver|fxdriver)_|^_Selenium_IDE/i],
-  ['cypress', /^(__)?[Cc]ypress$/],
-  ['phantom', /^(call|_)[Pp]hantom|^__phantomas$/],
-  ['nightmare', /^__nightmare$/],
-  ['automation', /^domAutomation(Controller)?$/],
+  ['playwright', /^__(playwright|pw)/m],
+  ['puppeteer', /^__puppeteer|^puppeteer_evaluation/m],
+  ['selenium', /^\$?cdc_[a-z]{10}|^__?(\$?webdriver|selenium|driver|fxdriver)_|^_Selenium_IDE/im],
+  ['cypress', /^(__)?[Cc]ypress$/m],
+  ['phantom', /^(call|_)[Pp]hantom|^__phantomas$/m],
+  ['nightmare', /^__nightmare$/m],
+  ['automation', /^domAutomation(Controller)?$/m],
 ]
 const SYSTEMS: [RegExp, RegExp][] = [
   [/^Windows$/, /Windows/],
@@ -86,7 +87,8 @@ export function look(w: Seen): Signals {
 }
 
 function driverIn(names: string[]): string | undefined {
-  return DRIVERS.find(([, sign]) => names.some((name) => sign.test(name)))?.[0]
+  const lines = names.join('\n')
+  return DRIVERS.find(([, sign]) => sign.test(lines))?.[0]
 }
 
 function mismatches(hints: Hints, agent: string): NonNullable<Signals['mismatch']> {
