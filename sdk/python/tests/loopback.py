@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable, Union
+from typing import Any, Callable, Optional, Union
 
 Answer = Union[int, str, Callable[["Handler"], None]]
 
@@ -105,9 +106,14 @@ class Loopback(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(*script: Answer) -> Iterator[Loopback]:
-    """Run a server for a `with` block."""
+def serving(*script: Answer, tls: Optional[str] = None) -> Iterator[Loopback]:
+    """Run a server for a `with` block; `tls` is a file with certificate and key."""
     server = Loopback(*script)
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.url = server.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -14,30 +14,39 @@ from sdk.python.tests.loopback import Answer, Handler, Loopback, serving
 from headwater_sdk import AsyncClient, Client, DeliveryError, FlushReport
 
 
-def by_thread(server: Loopback, names: list[str], **options: Any) -> FlushReport:
+def by_thread(server: Loopback, names: list[str], flush: float = 20, **options: Any) -> FlushReport:
     """Send events one request each from the background thread."""
-    with Client("wk", server.url, upload_size=1, **options) as client:
+    client = Client("wk", server.url, upload_size=1, **options)
+    try:
         for name in names:
             client.track("u1", name)
-        return client.flush(20)
+        return client.flush(flush)
+    finally:
+        client.shutdown(0)
 
 
-def by_call(server: Loopback, names: list[str], **options: Any) -> FlushReport:
+def by_call(server: Loopback, names: list[str], flush: float = 20, **options: Any) -> FlushReport:
     """Send each event within its call."""
-    with Client("wk", server.url, sync_mode=True, **options) as client:
+    client = Client("wk", server.url, sync_mode=True, **options)
+    try:
         for name in names:
             client.track("u1", name)
-        return client.flush(20)
+        return client.flush(flush)
+    finally:
+        client.shutdown(0)
 
 
-def by_task(server: Loopback, names: list[str], **options: Any) -> FlushReport:
+def by_task(server: Loopback, names: list[str], flush: float = 20, **options: Any) -> FlushReport:
     """Send events one request each from asyncio."""
 
     async def program() -> FlushReport:
-        async with AsyncClient("wk", server.url, upload_size=1, **options) as client:
+        client = AsyncClient("wk", server.url, upload_size=1, **options)
+        try:
             for name in names:
                 client.track("u1", name)
-            return await client.flush(20)
+            return await client.flush(flush)
+        finally:
+            await client.close(0)
 
     return asyncio.run(program())
 
@@ -246,6 +255,34 @@ def test_on_error_hears_of_rejections_and_drops_with_their_events() -> None:
         client.track("u1", "C")
         assert client.flush(20).delivered == 1
     assert heard == [("http_400", 400, ["A", "B"]), ("no_user_anon_id", 0, ["no id"])]
+
+
+def test_news_for_on_error_do_not_hurry_what_waits_for_company() -> None:
+    """A refused call wakes the thread; the event that waits for its interval is not sent for that."""
+    heard = threading.Event()
+    with serving() as server:
+        client = Client("wk", server.url, upload_interval=60, on_error=lambda *_: heard.set())
+        client.track("u1", "A")
+        client.track(event="no id")
+        assert heard.wait(20)
+        client.track("u1", "B")
+        client.shutdown(20)
+    assert [len(body["batch"]) for _, body in server.requests] == [2]
+
+
+def test_a_thread_that_dies_keeps_nobody_waiting_and_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of ours must not hang flush(), nor stop the events that follow."""
+    ended = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: ended.append(args.exc_type))
+    with serving() as server:
+        client = Client("wk", server.url)
+        body = client._pipeline.body
+        client._pipeline.body = lambda _: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+        client.track("u1", "A")
+        assert client.flush(20).queued == 1
+        client._pipeline.body = body  # type: ignore[method-assign]
+        assert client.shutdown(20).delivered == 1
+    assert ended == [ZeroDivisionError]
 
 
 def test_on_error_may_use_the_client() -> None:

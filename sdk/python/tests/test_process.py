@@ -15,6 +15,7 @@ import pytest
 from sdk.python.tests.loopback import serving
 
 from headwater_sdk import AsyncClient, Client
+from headwater_sdk._spill import SpillError
 
 SOURCE = Path(__file__).parents[1] / "src"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL are POSIX")
@@ -107,6 +108,31 @@ def test_parent_and_child_both_go_on_after_a_fork() -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert sorted(server.events) == ["after", "before", "child", "parent", "queued"]
         assert len(set(server.ids)) == 5
+
+
+@posix
+def test_a_child_of_an_asyncio_program_has_a_loop_of_its_own() -> None:
+    """Forked in the middle of a request, with another event queued: the child sends its own event only."""
+    with serving("silent") as server:
+        done = run(
+            "import asyncio\n"
+            "client = headwater_sdk.AsyncClient('wk', argv[1])\n"
+            "async def child():\n    client.track('u1', 'child')\n    assert (await client.close()).delivered == 1\n"
+            "async def main():\n"
+            "    client.track('u1', 'parent')\n"
+            "    assert (await client.flush(0.05)).queued == 1\n"
+            "    return os.fork()\n"
+            "async def end():\n    assert (await client.close()).delivered == 1\n"
+            "pid = asyncio.run(main())\n"
+            "import warnings; warnings.simplefilter('ignore', ResourceWarning)\n"  # a loop that ends does not close the connection
+            "if not pid:\n    asyncio.run(child())\n    os._exit(0)\n"
+            "assert os.waitpid(pid, 0)[1] == 0\n"
+            "asyncio.run(end())",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(set(server.events)) == ["child", "parent"]
+        assert server.events.count("child") == 1
 
 
 @posix
@@ -294,3 +320,44 @@ def test_a_client_that_was_shut_down_starts_anew_at_the_next_call() -> None:
             client.track("u1", name)
             assert client.shutdown(20).delivered == 1
     assert server.events == ["A", "B"]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_spill_directory_that_refuses_is_waited_for(
+    kind: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the disk errs nothing is lost and nothing spins; once it works the events go."""
+    directory = tmp_path / "spill"
+    with serving() as server:
+        client = kind("wk", server.url, durable=True, spill_dir=str(directory))
+        assert client.track("u1", "A")[0]
+        spill = client._pipeline.core.disk._spill
+        claim, failures = spill.claim, iter([SpillError("the disk refuses")])
+
+        def failing() -> Any:
+            for failure in failures:
+                raise failure
+            return claim()
+
+        spill.claim = failing
+        report = client.shutdown(20) if kind is Client else asyncio.run(client.shutdown(20))
+        assert (report.delivered, report.queued) == (1, 0)
+    assert "the disk refuses" in caplog.text
+
+
+def test_a_full_spill_directory_falls_back_on_memory_and_reports_what_fits_nowhere(tmp_path: Path) -> None:
+    """Memory holds what it can; the rest is dropped as `spill_failed`."""
+    with serving("silent") as server:
+        options: dict[str, Any] = {"overflow": "spill", "spill_dir": str(tmp_path), "spill_max_bytes": 1_000}
+        client = Client(
+            "wk", server.url, upload_size=1, max_queue_size=2, on_error=lambda *_: None, **options
+        )
+        client.track("u1", "under way")
+        server.wait_for(1)
+        taken = [client.track("u1", str(n))[0] for n in range(10)]
+        server.released.set()
+        report = client.shutdown(20)
+    assert taken.count(True) == report.delivered - 1
+    assert {item.reason for item in report.dropped} == {"spill_failed"}
+    assert report.delivered + report.dropped_count == 11
+    assert report.delivered > 3

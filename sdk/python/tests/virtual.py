@@ -144,5 +144,5 @@ class AsyncScriptedServer:
             return lost("timeout")
         return answer
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Nothing is open."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Optional
+from contextlib import suppress
+from typing import TYPE_CHECKING, Optional
 
 from headwater_sdk._answers import Answer, lost
 from headwater_sdk._http import MOST_ANSWER_BYTES, Target, proxy_login
 
+if TYPE_CHECKING:
+    import ssl
+
 _CRLF = "\r\n"
+_GOODBYE_S = 1.0
 
 
 class AsyncTransport:
@@ -21,6 +26,7 @@ class AsyncTransport:
         self._writer: Optional[asyncio.StreamWriter] = None
         self._prefix = ""
         self._extra: dict[str, str] = {}
+        self._context: Optional[ssl.SSLContext] = None
 
     async def send(self, body: bytes, attempts: int) -> Answer:
         """Send one request; whatever keeps an answer from coming is an Answer with status 0."""
@@ -44,6 +50,14 @@ class AsyncTransport:
                 writer.close()
             except RuntimeError:  # its loop is closed already, and the socket with it
                 return
+
+    async def aclose(self) -> None:
+        """Close the connection and wait until it is: TLS says goodbye, which takes the loop."""
+        writer = self._writer
+        self.close()
+        if writer is not None:
+            with suppress(OSError, asyncio.TimeoutError):  # the other side may be gone
+                await asyncio.wait_for(writer.wait_closed(), _GOODBYE_S)
 
     async def _send(self, body: bytes, attempts: int) -> Answer:
         if self._writer is not None:
@@ -93,13 +107,18 @@ class AsyncTransport:
             self.close()
         return Answer(status, headers, body)
 
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:  # once: reading the system's authorities takes longer than the request
+            self._context = self._target.context()
+        return self._context
+
     async def _open(self) -> None:
         url, proxy = self._target.url, self._target.proxy()
         secure = url.scheme == "https"
         self._prefix, self._extra = "", {}
         host, port = url.hostname or "", url.port or (443 if secure else 80)
         if proxy is None:
-            context = self._target.context() if secure else None
+            context = self._tls() if secure else None
             self._reader, self._writer = await asyncio.open_connection(host, port, ssl=context)
             return
         reader, writer = await asyncio.open_connection(proxy.hostname, proxy.port or 80)
@@ -117,7 +136,7 @@ class AsyncTransport:
             raise ConnectionError(
                 "asyncio speaks TLS through a proxy from Python 3.11 on; use Client, or no proxy"
             )
-        await writer.start_tls(self._target.context(), server_hostname=host)
+        await writer.start_tls(self._tls(), server_hostname=host)
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import ssl
 
 
+PAUSE_S = 0.05
+
+
 class Sender(Protocol):
     """Sends one request on the running loop."""
 
@@ -26,7 +29,7 @@ class Sender(Protocol):
         """Return the answer, with status 0 where none came."""
         ...
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close what is open."""
         ...
 
@@ -62,7 +65,6 @@ class AsyncPipeline(Pipeline):
             self._sender_now = self._new_sender()
             self._awake = asyncio.Event()
             self._restore()
-            preload()
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._deliver())
             self._task.add_done_callback(self._ended)
@@ -128,6 +130,8 @@ class AsyncPipeline(Pipeline):
             if left is not None and left <= 0:
                 break
             await self._progress(target, left)
+            if not self._settled(target):  # the task was cancelled, or the disk refuses: do not spin
+                await asyncio.sleep(PAUSE_S)
         return self.report()
 
     async def _progress(self, target: int, timeout: Optional[float]) -> None:
@@ -150,8 +154,8 @@ class AsyncPipeline(Pipeline):
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        if self._loop is not None:
-            self._sender_now.close()
+        if self._loop is asyncio.get_running_loop():
+            await self._sender_now.aclose()
         self._tell()
         return merged(report, self.report())._replace(queued=on_disk)
 
@@ -204,6 +208,7 @@ class AsyncClient(Calls):
             raise ValueError(
                 'overflow="block" would stop the event loop; use drop_oldest, drop_newest or spill'
             )
+        preload()  # here, at the start of the program, and not on its loop
         _options.set_up_logging(debug, log_handler)
         settings = _options.Settings(
             _options.target(

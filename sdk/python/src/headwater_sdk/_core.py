@@ -14,6 +14,7 @@ from headwater_sdk._report import Ledger
 
 MOST_EVENT_BYTES = 32_768
 MOST_REQUEST_BYTES = 475_000
+_DISK_RETRY_S = 1.0  # while it refuses to give what waits there
 _SPILL_FAILED = "the spill directory is full or not writable; raise spill_max_bytes or free the disk"
 
 
@@ -185,7 +186,7 @@ class Core:
             return None
         queued = len(self._queue) + (self.disk.count if self.disk is not None else 0)
         if not (self._ahead or self._queue or (self.disk is not None and self.disk.pending())):
-            return None
+            return _DISK_RETRY_S if self.disk is not None and self.disk.count else None
         at = self._not_before
         full = queued >= self.limits.upload_size or self._queue_bytes >= MOST_REQUEST_BYTES
         if not (urgent or self._ahead or full):

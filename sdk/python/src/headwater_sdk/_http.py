@@ -91,6 +91,7 @@ class HttpTransport:
         self._connection: Optional[http.client.HTTPConnection] = None
         self._prefix = ""  # of the request's path: a plain proxy wants the whole URL
         self._extra: dict[str, str] = {}
+        self._context: Optional[ssl.SSLContext] = None
 
     def send(self, body: bytes, attempts: int) -> Answer:
         """Send one request; whatever keeps an answer from coming is an Answer with status 0."""
@@ -144,6 +145,11 @@ class HttpTransport:
             response.close()  # read to its end: the connection is free for the next request
         return answer
 
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:  # once: reading the system's authorities takes longer than the request
+            self._context = self._target.context()
+        return self._context
+
     def _read(
         self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float
     ) -> bytes:
@@ -178,7 +184,7 @@ class HttpTransport:
         connection: http.client.HTTPConnection
         if url.scheme == "https":
             connection = http.client.HTTPSConnection(
-                via.hostname or "", via.port, context=self._target.context(), **options
+                via.hostname or "", via.port, context=self._tls(), **options
             )
             if proxy is not None:
                 connection.set_tunnel(url.hostname or "", url.port or 443, headers=proxy_login(proxy))

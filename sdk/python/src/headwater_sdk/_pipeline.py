@@ -60,7 +60,8 @@ class Pipeline:
     def reset(self) -> None:
         """Begin anew: at the start, and in a child after a fork, where thread, connection and events are the parent's."""
         self.core = self.shell.core()
-        self.transport = self.shell.transport()
+        self.transport = self.shell.transport()  # of calls that deliver themselves; a thread has its own
+        self._transports = [self.transport]
         self._lock = threading.RLock()
         self._condition = self.shell.condition(self._lock)
         self._inside = False
@@ -171,19 +172,22 @@ class Pipeline:
 
     def _run(self) -> None:
         me, transport = threading.current_thread(), self.shell.transport()
+        self._transports.append(transport)
         try:
             preload()
             while self._await_work(me):
                 with self.enter():
-                    batch = self.core.take()
+                    batch = self.core.take() if self.core.due(urgent=self._hurried > 0) == 0 else None
                 if batch is not None:
                     self._exchange(batch, transport)
                 self._tell()
         finally:
             transport.close()
             with self.enter():
+                self._transports.remove(transport)
                 if self._thread is me:
                     self._thread = None
+                self._condition.notify_all()  # nobody shall wait for a thread that is gone
 
     def _await_work(self, me: threading.Thread) -> bool:
         """Wait until a request is due or there is news for on_error; False when the thread shall end."""
@@ -346,10 +350,16 @@ class Pipeline:
 
     def at_exit(self, timeout: float) -> None:
         """Deliver within so many seconds; what is left is spilled, or reported as dropped."""
-        if self.core.waiting or self.core.ledger.news or self.core.disk is not None:
+        if self.core.waiting or self.core.ledger.news:
             self.close(timeout)
+        elif self.core.disk is not None:
+            self.core.disk.close()
 
-    after_fork = reset
+    def after_fork(self) -> None:
+        """Begin anew in a child. Only its copies of the sockets are closed: the parent's connections go on."""
+        for transport in self._transports:
+            transport.close()
+        self.reset()
 
 
 class _Section:
