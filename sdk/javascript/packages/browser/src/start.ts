@@ -33,9 +33,11 @@ export function start(
     const host = data.host || stub._cdn || (script && script.src && new URL(script.src).origin)
     const settings = { host, ...options, plugins: [...plugins, ...(options.plugins || [])] } as Options
     const sdk = createAnalytics(platform(), writeKey, settings, offline) as unknown as Global
-    // Segment's snippet appends what the page looked like at the call.
-    const call = ([method, ...args]: Stub[0]) =>
-      (sdk[method] as (...args: unknown[]) => void)(...args.filter((arg) => Object(arg).__t !== 'bpc'))
+    // Segment's snippet appends what the page looked like at the call, and has methods that are not ours.
+    const call = ([method, ...args]: Stub[0]) => {
+      const run = sdk[method] as ((...args: unknown[]) => void) | undefined
+      if (run) run(...args.filter((arg) => Object(arg).__t !== 'bpc'))
+    }
     page[name] = sdk
     stub.forEach(call)
     // A script that kept the stub goes on using it.
