@@ -1,14 +1,11 @@
 // What the page says about itself, on every event.
+import { attempt } from './storage.js'
 import type { Json } from './types.js'
 
 /** url and path follow the canonical link, as analytics.js's do; `search` keeps its question mark. */
 export function pageContext({ document, location }: Window): Json {
-  let link: URL | Location = location
-  try {
-    link = new URL(document.querySelector<HTMLLinkElement>('link[rel=canonical]')!.href)
-  } catch {
-    // no canonical link, or one that is no address
-  }
+  const canonical = document.querySelector<HTMLLinkElement>('link[rel=canonical]')
+  const link = (canonical && attempt(() => new URL(canonical.href))) || location
   const { search } = location
   return {
     path: link.pathname,
@@ -22,6 +19,7 @@ export function pageContext({ document, location }: Window): Json {
 /** utm_campaign is `name`, any other utm_X is `X`; undefined where the address has none. */
 export function campaign(search: string): Json | undefined {
   let found: Json | undefined
+  if (!/utm_/.test(search)) return
   new URLSearchParams(search).forEach((value, key) => {
     const name = key.split('utm_')[1]
     if (name) found = { ...found, [name === 'campaign' ? 'name' : name]: value }
@@ -32,10 +30,11 @@ export function campaign(search: string): Json | undefined {
 /** What stays the same while the page lives. */
 export function deviceContext(win: Window & typeof globalThis): Json {
   const { navigator, screen } = win
+  // What costs no question: brands, mobile, platform.
+  const hints = (navigator as { userAgentData?: { toJSON(): unknown } }).userAgentData
   return {
     userAgent: navigator.userAgent,
-    // Serialised as what costs no question: brands, mobile, platform.
-    userAgentData: (navigator as { userAgentData?: unknown }).userAgentData,
+    userAgentData: hints && hints.toJSON(),
     locale: navigator.language,
     timezone: win.Intl.DateTimeFormat().resolvedOptions().timeZone,
     screen: screen && { width: screen.width, height: screen.height, density: win.devicePixelRatio },

@@ -23,11 +23,11 @@ export function emitter() {
       listeners = [...listeners, added]
     },
     emit(event: string, args: unknown[]) {
-      for (const [name, listener, once] of listeners) {
-        if (name === event) {
-          if (once) off(event, listener)
-          guarded(() => listener(...(args as never[])))
-        }
+      for (const entry of listeners) {
+        const [name, listener, once] = entry
+        if (name !== event) continue
+        if (once) listeners = listeners.filter((known) => known !== entry)
+        guarded(() => listener(...(args as never[])))
       }
     },
   }

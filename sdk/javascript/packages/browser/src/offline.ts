@@ -111,10 +111,11 @@ export function offline(
       for (const key of keys) {
         const text = read(key)
         const at = text.indexOf('{')
-        if (at > 0 && !known.delete(key)) queue.add(text.slice(at), undefined, key, +text.slice(0, at))
+        if (at < 0 || known.delete(key)) continue
+        queue.add(text.slice(at), undefined, key, +text.slice(0, at))
+        delivery.wake(0)
       }
     }
-    if (queue.waiting()) delivery.wake(0)
   }
 
   /** For the first time, or back from the back/forward cache: what other pages took over meanwhile is theirs. */

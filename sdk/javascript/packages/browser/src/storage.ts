@@ -36,12 +36,15 @@ export function browserStorage(win: Window, options: CookieOptions = {}): Storag
   let { domain } = options
 
   const isId = (key: string) => /_id$/.test(key)
-  const cookie = (key: string) => decodeURIComponent(document.cookie.match(`(?:^|; )${key}=([^;]*)`)![1]!)
+  const cookie = (key: string) => {
+    const found = `; ${document.cookie}`.split(`; ${key}=`)[1]
+    return found ? decodeURIComponent(found.split(';')[0]!) : ''
+  }
   /** Ids are strings however an older analytics.js wrote them (`"1"`, `1`); traits are objects. */
   const read = (key: string, from: (key: string) => string | null) =>
     attempt(() => {
-      const value = from(key)!
-      return isId(key) && value[0] !== '"' ? value : JSON.parse(value)
+      const value = from(key)
+      return value && (isId(key) && value[0] !== '"' ? value : JSON.parse(value))
     })
   const stored = (key: string) =>
     (isId(key) && read(key, cookie)) || read(key, (name) => win.localStorage.getItem(name))
