@@ -63,6 +63,8 @@ export function createDelivery(
     }
     const batch = (work.shift() || queue.take(options.flushAt, REQUEST_BYTES)).filter((entry) => !entry.over)
     if (batch[0]) send(batch)
+    else if (work[0] || queue.waiting())
+      pump() // another page has taken that batch over
     else if (!making()) for (const done of waiters) done()
   }
 

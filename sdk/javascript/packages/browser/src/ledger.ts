@@ -25,9 +25,9 @@ export function ledger(hear: (outcome: Outcome) => void): Ledger {
   return {
     note(outcome) {
       const { status } = outcome
-      if (status === 'rejected' || status === 'dropped') {
-        if (current[`${status}Count`]++ < DETAILS) current[status].push(outcome)
-      } else if (status === 'delivered') current.delivered++
+      if (status === 'delivered') current.delivered++
+      else if (status !== 'handed_over' && current[`${status}Count`]++ < DETAILS)
+        current[status].push(outcome)
       hear(outcome)
     },
     report(queued) {

@@ -155,7 +155,7 @@ export function offline(
     releases = []
   })
   win.addEventListener('pageshow', (event) => {
-    if (event.persisted) open()
+    if (event.persisted) delivery.hold(open()) // nothing is sent before it is known whose it is
   })
   win.addEventListener('online', () => sweep())
   win.setInterval(sweep, TICK)

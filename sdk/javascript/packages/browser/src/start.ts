@@ -5,7 +5,6 @@ import { createAnalytics } from './analytics.js'
 import type { Offline } from './offline.js'
 import { page as platform } from './platform.js'
 import type { Options } from './types.js'
-import { version } from './version.js'
 
 /** The snippet's array: calls as [method, ...arguments], and what its `load` noted. */
 type Stub = Array<[method: string, ...args: unknown[]]> & {
@@ -48,5 +47,5 @@ export function start(
     return sdk
   }
   if (key) load(key, stub._loadOptions)
-  else page[name] = { load, version }
+  else page[name] = { load }
 }

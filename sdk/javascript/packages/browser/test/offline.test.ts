@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createAnalytics } from '../src/analytics.js'
 import { offline } from '../src/offline.js'
-import type { Analytics, Options } from '../src/types.js'
+import type { Analytics, Message, Options } from '../src/types.js'
 import { FakeLocks, FakePage, FakeStorage, type Surroundings } from './fake.js'
 
 /** A page of the same site and visitor: `given` has the storage and locks that its tabs share. */
@@ -167,8 +167,17 @@ test('a page back from the cache hands over what another one took meanwhile', as
   await first.rest()
   assert.equal((await outcome).status, 'handed_over')
   const before = first.requests.length
+  first.answer = () => ({ status: 200 })
+  sdk.track('B')
+  const report = sdk.flush()
   await first.advance(60_000)
-  assert.equal(first.requests.length, before)
+  assert.equal((await report).queued, 0)
+  assert.deepEqual(
+    first.requests
+      .slice(before)
+      .flatMap(({ body }) => JSON.parse(body).batch.map((one: Message) => one.event)),
+    ['B'],
+  )
 })
 
 test('a prerendered page sends when it is shown', async () => {
