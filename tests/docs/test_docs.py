@@ -1,7 +1,7 @@
 """Every code block of README and docs is run: what a reader types works as printed.
 
 `sh` blocks run in bash, `python` blocks as scripts, `sql` blocks against ClickHouse (a following `text` block is its answer),
-`yaml` blocks that declare a workspace are loaded, `javascript` blocks run in Node.js. Ports and keys of the docs (8080, 8123, wk_web,
+`yaml` blocks that declare a workspace are loaded, `javascript` blocks run in Node.js (what is about SDKs: test_sdk_docs.py). Ports and keys of the docs (8080, 8123, wk_web,
 wk_api) are those of the running server. Blocks in other languages (`text`, `console`, `ini`, `json`) show, they do not run.
 """
 
@@ -20,6 +20,7 @@ from tests.support.running import Running
 
 ROOT = Path(__file__).parents[2]
 NODE = ROOT / "tests" / "e2e" / "node"
+SDK = ROOT / "docs" / "sdk"
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -41,7 +42,7 @@ def blocks(*languages: str) -> list[Block]:
         text = path.read_text()
         matches = list(FENCE.finditer(text))
         for number, match in enumerate(matches):
-            if match[1] not in languages:
+            if match[1] not in languages or (SDK in path.parents and match[1] == "python"):
                 continue
             following = (
                 matches[number + 1][3]

@@ -1,15 +1,22 @@
-"""A collector on loopback that takes everything, from any origin, and keeps the events for a test to look at."""
+"""A collector on loopback that takes everything, from any origin, and keeps the events for a test to look at.
+
+It serves the browser SDK at `/sdk/v1/`, and `page` at every other address.
+"""
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+BROWSER = Path(__file__).parents[2] / "collector" / "browser"
+VERSION = (Path(__file__).parents[2] / "sdk" / "VERSION").read_text().strip()
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "authorization, content-type",
@@ -22,6 +29,7 @@ class Recording:
     """What was sent: the events of all requests, each with `writeKey`, and the requests' headers and paths."""
 
     url: str = ""
+    page: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -30,6 +38,12 @@ class Recording:
         """Wait until the events are what the test wants; AssertionError with what came instead."""
         with self.changed:
             assert self.changed.wait_for(lambda: enough(self.events), seconds), self.events
+
+    def clear(self) -> None:
+        """Forget what was sent."""
+        with self.changed:
+            self.events.clear()
+            self.requests.clear()
 
     def keep(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> None:
         """Note a request."""
@@ -51,14 +65,23 @@ def recording() -> Iterator[Recording]:
         def do_OPTIONS(self) -> None:
             self._answer(b"")
 
+        def do_GET(self) -> None:
+            folder, _, name = self.path.rpartition("/")
+            script = folder == "/sdk/v1"
+            body = (BROWSER / VERSION / name).read_bytes() if script else found.page.encode()
+            self._answer(body, "text/javascript" if script else "text/html; charset=utf-8")
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers["Content-Encoding"] == "gzip":
+                body = gzip.decompress(body)
             found.keep(self.path, dict(self.headers.items()), json.loads(body))
             self._answer(b'{"success":true}')
 
-        def _answer(self, body: bytes) -> None:
+        def _answer(self, body: bytes, kind: str = "application/json") -> None:
             self.send_response(200)
-            for name, value in {**CORS, "Content-Length": str(len(body))}.items():
+            headers = {**CORS, "Content-Type": kind, "Content-Length": str(len(body))}
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
