@@ -1,4 +1,4 @@
-"""Every code block of docs/sdk and of the Python and browser packages' READMEs is run against a collector that records.
+"""Every code block of docs/sdk is run against a collector that records. The packages' READMEs are run by the packages' own tests.
 
 What a fence says after its language is how: nothing for Python scripts and pages, `node` for Node.js, `browser` for a bundle in Chromium,
 `before` for the code that a migration leaves behind, which has to be valid and no more. Blocks that begin with `# name.py` or `// name.ts` are the
@@ -24,11 +24,7 @@ from tests.support.javascript import built
 from tests.support.recording import Recording, recording
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    *sorted((ROOT / "docs" / "sdk").glob("*.md")),
-    ROOT / "sdk" / "python" / "README.md",
-    ROOT / "sdk" / "javascript" / "packages" / "browser" / "README.md",
-]
+PAGES = sorted((ROOT / "docs" / "sdk").glob("*.md"))
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"(?:#|//) (\S+\.\w+)\n")
 SHOWN = {"console", "text", "sh"}  # `sh` of docs/ is run by test_docs.py
