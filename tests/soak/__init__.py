@@ -1,0 +1,1 @@
+"""Headwater's SDKs into a running Headwater and out of ClickHouse, with faults between."""
