@@ -13,12 +13,15 @@ export const ADMITTED: PromiseLike<void> = Promise.resolve()
 
 export class Admission {
   private blocked: { entry: Entry; admitted: () => void }[] = []
+  private letGo: (() => void) | undefined
 
   constructor(
     private readonly queue: Queue,
     private readonly bounds: Bounds,
     private readonly dropped: (entry: Entry) => void,
     private readonly added: () => void,
+    /** Keeps the process alive until what it returns is called: a script that awaits room must not end for want of work. */
+    private readonly hold: () => () => void,
   ) {}
 
   /** Calls that wait for room. */
@@ -47,12 +50,14 @@ export class Admission {
       this.put(entry)
       admitted()
     }
+    if (this.blocked.length === 0) this.release()
   }
 
   /** Those that wait are dropped. */
   close(): void {
     const left = this.blocked
     this.blocked = []
+    this.release()
     for (const { entry, admitted } of left) {
       this.dropped(entry)
       admitted()
@@ -65,10 +70,23 @@ export class Admission {
       this.dropped(entry)
       return ADMITTED
     }
-    return new Promise((admitted) => {
+    const room = new Promise<void>((admitted) => {
       this.blocked.push({ entry, admitted })
       this.added()
     })
+    // Only what is awaited may hold the process: the end of a script that awaits nothing is bounded by exitTimeout.
+    return {
+      // biome-ignore lint/suspicious/noThenProperty: that it is asked for is what shows that somebody awaits
+      then: (...listeners) => {
+        if (this.blocked.length > 0) this.letGo ??= this.hold()
+        return room.then(...listeners)
+      },
+    }
+  }
+
+  private release(): void {
+    this.letGo?.()
+    this.letGo = undefined
   }
 
   private put(entry: Entry): void {

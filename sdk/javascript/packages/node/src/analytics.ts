@@ -77,6 +77,7 @@ export class Analytics extends Calls implements Leaving {
       this.settings,
       (entry) => this.outcomes.dropped(entry, this.closed ? 'closed' : 'queue_full'),
       () => this.added(),
+      () => this.parts.timer(LONGEST_TIMER, () => {}, true),
     )
     this.delivery = this.createDelivery()
     guarded("a listener of 'initialize'", () => this.emitter.emit('initialize', settings))

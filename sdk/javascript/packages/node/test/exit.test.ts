@@ -58,6 +58,23 @@ test('a collector that is away does not keep a script alive either', async () =>
   collector = await Collector.start()
 })
 
+test('a script that awaits room in a full queue goes on when the collector is back', async () => {
+  collector.answer((response, _, count) => {
+    response.statusCode = count <= 2 ? 503 : 200
+    response.end('{"success":true}')
+  })
+  const { code, stderr } = await finished(
+    start(
+      `const analytics = new Analytics({ writeKey: 'wk', host, overflow: 'block', maxQueueEvents: 2, exitTimeout: 1 })
+       for (let i = 0; i < 20; i++) await analytics.track({ userId: 'u1', event: String(i) })
+       await analytics.flush()`,
+      collector.host,
+    ),
+  )
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.equal(new Set(collector.ids).size, 20)
+})
+
 test('a client that holds nothing delays nothing, and goes on after a beforeExit of its own', async () => {
   const { code } = await finished(
     start(
