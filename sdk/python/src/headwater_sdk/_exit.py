@@ -68,6 +68,13 @@ def _after_fork() -> None:
         module = sys.modules.get(name)
         if module is not None:
             module.register_after_fork(_CHILD, _finalize_with(module))
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:  # a child of its prefork pool runs not even finalizers, it only says that it ends
+        signals.worker_process_shutdown.connect(_at_the_end_of_a_pools_child, weak=False)
+
+
+def _at_the_end_of_a_pools_child(**_: Any) -> None:
+    _at_exit()
 
 
 class _Child:
