@@ -15,7 +15,7 @@ from tests.soak.run import soak
 @pytest.mark.node
 def test_every_sdk_delivers_each_event_exactly_once_through_faults(tmp_path: Path) -> None:
     """Resets, silence, 429, 500, 503, lost answers, kills of collector and sender: reports and table agree."""
-    report = soak(tmp_path, events=2_000, size=20, seed=7, kills=2, pause_s=(2, 4))
+    report = soak(tmp_path, events=2_000, size=40, seed=7, kills=2, pause_s=(3, 6))
     assert report["faults"] == []
     assert report["collector_kills"] >= 1
     assert report["senders"]["python-durable"]["killed"] == 2
