@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -134,11 +133,17 @@ class Client(Calls):
         self._pipeline.warn(texts)
 
 
+def _chance() -> float:
+    import random  # a quarter of the package's import time, for the first retry
+
+    return random.random()  # noqa: S311 - spreads retries
+
+
 def shell(settings: _options.Settings) -> Shell:
     """Return what a pipeline needs for these settings, with the machine's own clock, chance and network."""
 
     def core() -> Core:
-        return Core(settings.limits, time.monotonic, time.time, random.random, settings.disk(settings.target))
+        return Core(settings.limits, time.monotonic, time.time, _chance, settings.disk(settings.target))
 
     return Shell(
         core=core,

@@ -30,6 +30,7 @@ def preload() -> None:
         import email.utils  # noqa: F401
         import gzip  # noqa: F401
         import json  # noqa: F401
+        import random  # noqa: F401
         import ssl  # noqa: F401
         import urllib.parse
         import urllib.request  # noqa: F401
