@@ -29,7 +29,7 @@ sdk-version: js-deps ## stamp a version into every SDK and into what the collect
 	@echo "$(V)" > sdk/VERSION && cd sdk/javascript && node tools/version.mjs && npm run --silent collector
 
 sdk-packages: js-deps $(VENV)/.dev ## build what is published of the SDKs into dist/: wheel, sdist, npm packages
-	@mkdir -p dist && $(BIN)/python -m build --outdir dist sdk/python
+	@mkdir -p dist && $(BIN)/python -m build --no-isolation --outdir dist sdk/python
 	@cd sdk/javascript && npm run --silent build && npm pack --silent --workspaces --pack-destination ../../dist
 
 check: lint types imports ## lint, types and import rules
