@@ -127,8 +127,43 @@ def test_a_defect_of_ours_does_not_reach_the_app(
     monkeypatch.setattr("headwater_sdk._calls.encode", lambda _: 1 / 0)
     assert client.track("u1", "A")[0] is False
     assert "ZeroDivisionError" in caplog.text
+    assert [item.code for item in client.flush(0).rejected] == ["call_failed"]
     with pytest.raises(ZeroDivisionError):
         Client("wk", "http://localhost", send=False, strict=True).track("u1", "A")
+
+
+class Hostile:
+    """A value of which every use raises."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("no truth")
+
+    __str__ = __repr__ = __eq__ = __hash__ = __bool__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["user_id", "event", "properties", "context", "timestamp", "anonymous_id", "integrations", "message_id"],
+)
+def test_a_value_that_raises_is_reported_and_does_not_reach_the_app(client: Client, argument: str) -> None:
+    """The event cannot be sent, and the report says so: nothing is lost quietly."""
+    taken, message = client.track(**{"user_id": "u1", "event": "A", argument: Hostile()})
+    report = client.flush(0)
+    assert (taken, report.ok, report.rejected_count) == (False, False, 1)
+    rejected = report.rejected[0]
+    assert (rejected.message_id, rejected.code) == (message["messageId"], "call_failed")
+    assert len(rejected.message_id) == 36
+    with pytest.raises(ValueError, match="no truth"):
+        Client("wk", "http://localhost", send=False, strict=True).track("u1", "A", message_id=Hostile())  # type: ignore[arg-type]
+
+
+def test_an_id_of_zero_is_not_replaced_by_the_bound_user(client: Client) -> None:
+    """The first row of a table is a user like any other; a bound id and the same one as a number are one user."""
+    with bind(user_id="admin", anonymous_id="a1"):
+        message = sent(client.track(0, "A"))
+    assert (message["userId"], "anonymousId" in message) == ("0", False)
+    with bind(user_id="42", anonymous_id="a1"):
+        assert sent(client.track(42, "A"))["anonymousId"] == "a1"
 
 
 def test_ids_may_be_uuids_and_zero(client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 
 import pytest
@@ -49,3 +50,34 @@ async def test_tasks_and_threads_do_not_see_each_others() -> None:
         thread.start()
         thread.join()
     assert seen == [Bound()]
+
+
+async def test_a_binding_that_is_shared_by_tasks_is_each_ones_own() -> None:
+    """One `client.account("acme")` kept in a variable and used by requests that overlap."""
+    shared = bind(account="acme")
+    first_is_in, second_is_out = asyncio.Event(), asyncio.Event()
+
+    async def first() -> Bound:
+        with shared:
+            first_is_in.set()
+            await second_is_out.wait()
+        return current()
+
+    async def second() -> Bound:
+        await first_is_in.wait()
+        with shared:
+            assert current().account == "acme"
+        second_is_out.set()
+        return current()
+
+    assert await asyncio.gather(first(), second()) == [Bound(), Bound()]
+
+
+def test_a_block_that_ends_in_another_context_does_not_raise() -> None:
+    """FastAPI runs the two halves of a dependency in threads, each with a copy of the request's context."""
+    binding = bind(account="acme")
+    contextvars.copy_context().run(binding.__enter__)
+    with bind(user_id="u1"):
+        binding.__exit__(None, None, None)
+        assert current() == Bound("u1")
+    assert current() == Bound()

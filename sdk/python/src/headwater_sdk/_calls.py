@@ -184,7 +184,7 @@ class Calls:
     ) -> Result:
         message: dict[str, Any] = {
             "type": kind,
-            "messageId": extra[3] or self._new_id(),
+            "messageId": "",  # its place; the given one is the app's object, which may raise when it is looked at
             "timestamp": iso(self._wall()),
         }
         try:
@@ -196,11 +196,12 @@ class Calls:
             return self._refuse(message, "bad_request", str(refused), refused)
         except DeliveryError:
             raise  # strict
-        except Exception:
+        except Exception as error:
             if self.strict:
                 raise
             log().exception("a %s call failed within the SDK; the app goes on", kind)
-            return False, message
+            why = f"{type(error).__name__} while the event was made; the log has its trace"
+            return self._refuse(message, "call_failed", why, error)
 
     def _fill(
         self,
@@ -213,10 +214,12 @@ class Calls:
         ids: tuple[tuple[str, Any], ...],
     ) -> None:
         context, timestamp, integrations, message_id = extra
-        if context or self._account or self._accounts or current() is not NOTHING:
-            user_id, anonymous_id, context = self._with_bound(message["type"], user_id, anonymous_id, context)
         if message_id:
             add_id(message, "messageId", message_id)
+        else:
+            message["messageId"] = self._new_id()
+        if context or self._account or self._accounts or current() is not NOTHING:
+            user_id, anonymous_id, context = self._with_bound(message["type"], user_id, anonymous_id, context)
         if user_id is not None:
             add_id(message, "userId", user_id)
         if anonymous_id is not None:
@@ -247,6 +250,7 @@ class Calls:
     def _refuse(self, message: dict[str, Any], code: str, why: str, error: Exception) -> Result:
         if self.strict:
             raise error
+        message["messageId"] = message["messageId"] or self._new_id()
         self._note_refused(message, code, why)
         return False, message
 
@@ -259,11 +263,12 @@ class Calls:
             raise Refused("bad_request", f"context is {context!r:.80}; pass a dict")
         bound = current()
         if bound.user_id is not None or bound.anonymous_id is not None:
-            if not user_id and not anonymous_id:
+            no_user, no_visitor = user_id in (None, ""), anonymous_id in (None, "")  # 0 is an id
+            if no_user and no_visitor:
                 user_id, anonymous_id = bound.user_id, bound.anonymous_id
-            elif not anonymous_id and bound.user_id in (None, user_id):
+            elif no_visitor and bound.user_id in (None, str(user_id)):
                 anonymous_id = bound.anonymous_id
-            elif not user_id and anonymous_id == bound.anonymous_id:
+            elif no_user and anonymous_id == bound.anonymous_id:
                 user_id = bound.user_id
         if bound.context:
             context = {**bound.context, **(context or {})}

@@ -5,7 +5,7 @@ Carried by one context variable, so that threads, asyncio tasks and requests do 
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import MappingProxyType, TracebackType
 from typing import Any, Mapping, NamedTuple
 
@@ -21,6 +21,9 @@ class Bound(NamedTuple):
 
 NOTHING = Bound()
 _bound: ContextVar[Bound] = ContextVar("headwater_bound", default=NOTHING)
+# The open blocks with what was bound outside of each. Not tokens: a framework may end a block in another context than it
+# began in (FastAPI's dependencies in threads), where a token would raise into the app.
+_open: ContextVar[tuple[tuple[bind, Bound], ...]] = ContextVar("headwater_open", default=())
 
 
 def current() -> Bound:
@@ -43,7 +46,6 @@ class bind:  # noqa: N801 - used like a function: `with bind(user_id="u1"):`
     ) -> None:
         """Nothing is bound before the block is entered."""
         self._given = Bound(user_id, anonymous_id, account, context or {})
-        self._tokens: list[Token[Bound]] = []
 
     def __enter__(self) -> Bound:
         outer, given = _bound.get(), self._given
@@ -53,10 +55,14 @@ class bind:  # noqa: N801 - used like a function: `with bind(user_id="u1"):`
             outer.account if given.account is None else given.account,
             MappingProxyType({**outer.context, **given.context}),
         )
-        self._tokens.append(_bound.set(bound))
+        _open.set((*_open.get(), (self, outer)))
+        _bound.set(bound)
         return bound
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _bound.reset(self._tokens.pop())
+        blocks = _open.get()
+        if blocks and blocks[-1][0] is self:  # else it was begun in another context: here nothing is bound by it
+            _open.set(blocks[:-1])
+            _bound.set(blocks[-1][1])
