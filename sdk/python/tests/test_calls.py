@@ -200,6 +200,7 @@ def test_timestamps_are_utc_with_milliseconds() -> None:
         ({"upload_size": 0}, "upload_size is 0; it must be at least 1"),
         ({"max_retries": -1}, "max_retries is -1"),
         ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": float("inf")}, "timeout is inf; it must be seconds above 0, and at most 86,400"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_with_what_is_allowed(

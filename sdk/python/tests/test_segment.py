@@ -220,12 +220,21 @@ def test_a_client_without_key_or_host_is_refused_with_what_to_do(monkeypatch: py
         Client()
     with pytest.raises(ValueError, match="host is None; pass the collector's URL"):
         Client("wk")
-    for host in ("localhost:8080", "ftp://x", "http://", "http://x:y"):
+    for host in (
+        "localhost:8080",
+        "ftp://x",
+        "http://",
+        "http://x:y",
+        "http://a b",
+        "http://x/a b",
+        "http://x/?y=1",
+    ):
         with pytest.raises(ValueError, match="host is"):
             Client("wk", host)
     monkeypatch.setenv("HEADWATER_WRITE_KEY", "env")
     monkeypatch.setenv("HEADWATER_HOST", "https://in.example")
     assert (Client().write_key, Client().host) == ("env", "https://in.example")
+    assert Client(host="https://in.example \n").host == "https://in.example"
 
 
 def test_the_module_sends_with_its_settings(module: Any) -> None:

@@ -90,11 +90,11 @@ class ScriptedServer:
         self._target = target
         self._answers = answers
 
-    def send(self, body: bytes, attempts: int) -> Answer:
+    def send(self, body: bytes, attempts: int, within: Optional[float] = None) -> Answer:
         """Answer a request; silence takes the request's whole timeout."""
         answer = self.next(body, attempts)
         if answer is None:
-            self._time.now += self._target.timeout
+            self._time.now += self._target.timeout if within is None else min(within, self._target.timeout)
             return lost("timeout")
         return answer
 

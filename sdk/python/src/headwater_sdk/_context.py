@@ -63,6 +63,7 @@ class bind:  # noqa: N801 - used like a function: `with bind(user_id="u1"):`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         blocks = _open.get()
-        if blocks and blocks[-1][0] is self:  # else it was begun in another context: here nothing is bound by it
+        # Else the block was begun in another context, and here nothing is bound by it.
+        if blocks and blocks[-1][0] is self:
             _open.set(blocks[:-1])
             _bound.set(blocks[-1][1])

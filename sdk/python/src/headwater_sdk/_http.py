@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
 from headwater_sdk._answers import Answer, lost
 from headwater_sdk._version import VERSION
@@ -93,13 +93,18 @@ class HttpTransport:
         self._extra: dict[str, str] = {}
         self._context: Optional[ssl.SSLContext] = None
 
-    def send(self, body: bytes, attempts: int) -> Answer:
-        """Send one request; whatever keeps an answer from coming is an Answer with status 0."""
+    def send(self, body: bytes, attempts: int, within: Optional[float] = None) -> Answer:
+        """Send one request; whatever keeps an answer from coming is an Answer with status 0.
+
+        `within` shortens the target's timeout, for a caller who cannot wait so long.
+        """
         import http.client
 
         reused = self._connection is not None
+        limit = self._target.timeout if within is None else min(within, self._target.timeout)
+        deadline = self._monotonic() + limit
         try:
-            return self._exchange(body, attempts)
+            return self._exchange(body, attempts, deadline)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
             self.close()
             if not reused:
@@ -112,7 +117,9 @@ class HttpTransport:
         ):  # KeyboardInterrupt in synchronous mode: the answer must not be read by the next request
             self.close()
             raise
-        return self.send(body, attempts)  # the server had closed the kept connection; now it is a fresh one
+        return self.send(
+            body, attempts, within
+        )  # the server had closed the kept connection; now it is a fresh one
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
@@ -122,11 +129,11 @@ class HttpTransport:
 
     __del__ = close  # a synchronous client that is just dropped leaves no open socket behind
 
-    def _exchange(self, body: bytes, attempts: int) -> Answer:
-        deadline = self._monotonic() + self._target.timeout
+    def _exchange(self, body: bytes, attempts: int, deadline: float) -> Answer:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._open()
+        self._hurry(connection, deadline)
         headers = {**self._target.headers(attempts), **self._extra}
         try:
             connection.request("POST", self._prefix + self._target.path, body, headers)
@@ -158,11 +165,7 @@ class HttpTransport:
         parts: list[bytes] = []
         size = 0
         while size < MOST_ANSWER_BYTES:
-            left = deadline - self._monotonic()
-            if left <= 0:
-                raise TimeoutError(f"the answer took longer than {self._target.timeout} s")
-            if connection.sock is not None:
-                connection.sock.settimeout(min(left, self._target.timeout))
+            self._hurry(connection, deadline)
             part = response.read1(65_536)
             if not part:
                 if response.length:
@@ -170,26 +173,29 @@ class HttpTransport:
                 break
             parts.append(part)
             size += len(part)
-        if connection.sock is not None:
-            connection.sock.settimeout(self._target.timeout)
         return b"".join(parts)
+
+    def _hurry(self, connection: http.client.HTTPConnection, deadline: float) -> None:
+        left = deadline - self._monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        connection.timeout = left
+        if connection.sock is not None:
+            connection.sock.settimeout(left)
 
     def _open(self) -> http.client.HTTPConnection:
         import http.client
 
-        url, proxy, timeout = self._target.url, self._target.proxy(), self._target.timeout
+        url, proxy = self._target.url, self._target.proxy()
         self._prefix, self._extra = "", {}
         via = proxy or url
-        options: dict[str, Any] = {"timeout": timeout}
         connection: http.client.HTTPConnection
         if url.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                via.hostname or "", via.port, context=self._tls(), **options
-            )
+            connection = http.client.HTTPSConnection(via.hostname or "", via.port, context=self._tls())
             if proxy is not None:
                 connection.set_tunnel(url.hostname or "", url.port or 443, headers=proxy_login(proxy))
         else:
-            connection = http.client.HTTPConnection(via.hostname or "", via.port, **options)
+            connection = http.client.HTTPConnection(via.hostname or "", via.port)
             if proxy is not None:
                 self._prefix, self._extra = f"http://{url.netloc}", proxy_login(proxy)
         return connection

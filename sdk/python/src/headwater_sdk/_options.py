@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import ssl
 
 OnError = Callable[[Exception, "list[dict[str, Any]]"], Any]
+_LONGEST_TIMEOUT_S = 86_400  # what a socket takes is bounded too
 POLICIES = ("drop_oldest", "drop_newest", "block", "spill")
 # Options of segment-analytics-python that have no effect here, with the reason.
 WITHOUT_EFFECT = {
@@ -54,6 +55,8 @@ def target(
             f"write_key is {write_key!r}; pass the write key of a source, or set HEADWATER_WRITE_KEY"
         )
     host = host or os.environ.get("HEADWATER_HOST")
+    if isinstance(host, str):
+        host = host.strip()  # the line end of a settings file
     if not host or not isinstance(host, str):
         raise ValueError(
             f"host is {host!r}; pass the collector's URL, like http://localhost:8080, or set HEADWATER_HOST"
@@ -61,12 +64,17 @@ def target(
     url = urlsplit(host)
     try:
         usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+        # What http.client would refuse at each request, or what would get lost.
+        usable = usable and host.isprintable() and " " not in host and url.path.isascii()
+        usable = usable and not (url.query or url.fragment)
     except ValueError:
         usable = False
     if not usable:
         raise ValueError(f"host is {host!r}; it must be an http or https URL, like http://localhost:8080")
-    if not timeout > 0:
-        raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds above 0")
+    if not 0 < timeout <= _LONGEST_TIMEOUT_S:
+        raise ValueError(
+            f"timeout is {timeout!r}; it must be seconds above 0, and at most {_LONGEST_TIMEOUT_S:,}"
+        )
     return Target(url, write_key, gzip, float(timeout), proxies, ssl_context)
 
 

@@ -25,8 +25,8 @@ IDLE_S = 10.0  # a thread without work ends after this; the next call starts ano
 class Transport(Protocol):
     """Sends one request and waits for its answer; never raises but for interrupts."""
 
-    def send(self, body: bytes, attempts: int) -> Answer:
-        """Return the answer, with status 0 where none came."""
+    def send(self, body: bytes, attempts: int, within: Optional[float] = None) -> Answer:
+        """Return the answer, with status 0 where none came (`within` so many seconds, or the target's timeout)."""
         ...
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class Pipeline:
         """Let the lock go until something changes."""
         self._inside = False
         try:
-            self._condition.wait(seconds)
+            self._condition.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
         finally:
             self._inside = True
 
@@ -209,10 +209,10 @@ class Pipeline:
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    def _exchange(self, batch: Batch, transport: Transport) -> None:
+    def _exchange(self, batch: Batch, transport: Transport, within: Optional[float] = None) -> None:
         """Send a batch and take note of the answer, without the lock while the server thinks."""
         try:
-            answer = transport.send(self.body(batch), batch.attempts)
+            answer = transport.send(self.body(batch), batch.attempts, within)
         except BaseException:
             with self.enter():
                 self.core.restore(batch)
@@ -260,8 +260,10 @@ class Pipeline:
         """Deliver in this thread until nothing waits (`once`: one request) or the deadline makes waiting useless."""
         if self._sender == threading.get_ident():
             return  # from on_error or a signal handler: the loop below will come to it
-        left = -1 if deadline is None else max(0.0, deadline - self.shell.monotonic())
-        if not self._sending.acquire(timeout=left):
+        left = self._left(deadline)
+        if not self._sending.acquire(
+            timeout=-1 if left is None else min(max(0.0, left), threading.TIMEOUT_MAX)
+        ):
             return
         self._sender = threading.get_ident()
         try:
@@ -271,17 +273,24 @@ class Pipeline:
             self._sender = 0
             self._sending.release()
 
+    def _left(self, deadline: Optional[float]) -> Optional[float]:
+        return None if deadline is None else deadline - self.shell.monotonic()
+
     def _step(self, deadline: Optional[float]) -> bool:
+        left = self._left(deadline)
+        if left is not None and left <= 0:
+            self._tell()
+            return False
         with self.enter():
             due = self.core.due(urgent=True)
             if due is not None and due > 0:
-                if deadline is not None and self.shell.monotonic() + due > deadline:
+                if left is not None and due > left:
                     return False
                 self._pause(due)
                 return True
             batch = self.core.take() if due is not None else None
         if batch is not None:
-            self._exchange(batch, self.transport)
+            self._exchange(batch, self.transport, left)
         self._tell()
         return batch is not None
 
@@ -311,7 +320,7 @@ class Pipeline:
         self._condition.notify_all()
         try:
             while self._thread is not None and not self._settled(target):
-                left = None if deadline is None else deadline - self.shell.monotonic()
+                left = self._left(deadline)
                 if left is not None and left <= 0:
                     return
                 self._pause(left)
