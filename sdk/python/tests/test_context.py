@@ -55,19 +55,19 @@ async def test_tasks_and_threads_do_not_see_each_others() -> None:
 async def test_a_binding_that_is_shared_by_tasks_is_each_ones_own() -> None:
     """One `client.account("acme")` kept in a variable and used by requests that overlap."""
     shared = bind(account="acme")
-    first_is_in, second_is_out = asyncio.Event(), asyncio.Event()
+    second_is_in, first_is_out = asyncio.Event(), asyncio.Event()
 
     async def first() -> Bound:
         with shared:
-            first_is_in.set()
-            await second_is_out.wait()
+            await second_is_in.wait()
+        first_is_out.set()
         return current()
 
     async def second() -> Bound:
-        await first_is_in.wait()
         with shared:
+            second_is_in.set()
+            await first_is_out.wait()
             assert current().account == "acme"
-        second_is_out.set()
         return current()
 
     assert await asyncio.gather(first(), second()) == [Bound(), Bound()]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk.python.tests.loopback import serving
+from sdk.python.tests.loopback import Handler, serving
 
-from headwater_sdk import AsyncClient, Client
+from headwater_sdk import AsyncClient, Client, _exit
 from headwater_sdk._spill import SpillError
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -87,6 +87,79 @@ def test_a_loop_that_ended_without_close_has_sent_its_events_at_exit() -> None:
         )
         assert (done.returncode, done.stderr) == (0, "")
     assert server.events == ["A", "B"]
+
+
+def test_an_async_client_that_is_dropped_with_events_is_kept_for_the_exit() -> None:
+    """A local variable of a loop that ended, and the garbage collector: its events are sent at the end of the process."""
+    with serving() as server:
+        done = run(
+            "import asyncio, gc\n"
+            "async def main():\n"
+            "    client = headwater_sdk.AsyncClient('wk', argv[1])\n"
+            "    client.track('u1', 'A')\n    await asyncio.sleep(0)\n    client.track('u1', 'B')\n"
+            "asyncio.run(main()); gc.collect()",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert server.events == ["A", "B"]
+
+
+def test_a_synchronous_client_that_is_dropped_with_events_is_kept_for_the_exit() -> None:
+    """The call said False, not lost: the event is sent at the end of the process."""
+
+    def busy(handler: Handler) -> None:
+        handler.answer(429, headers=(("Retry-After", "1"),))
+
+    with serving(busy) as server:
+        done = run(
+            "def main():\n"
+            "    client = headwater_sdk.Client('wk', argv[1], sync_mode=True, timeout=0.9)\n"
+            "    assert not client.track('u1', 'A')[0]\n"
+            "main()",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert server.events == ["A", "A"]
+
+
+def test_dropped_clients_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a bound the oldest gives up its events, and on_error hears of it."""
+    heard: list[str] = []
+    monkeypatch.setattr(_exit, "_kept", [])
+    monkeypatch.setattr(_exit, "_MOST_KEPT", 2)
+    for number in range(5):
+        client = AsyncClient(
+            "wk", "http://127.0.0.1:9", on_error=lambda _, events: heard.extend(e["event"] for e in events)
+        )
+        client.track("u1", str(number))
+        del client
+    assert heard == ["0", "1", "2"]
+    assert [ends.core.waiting for ends in _exit._kept] == [1, 1]  # type: ignore[attr-defined]
+    for ends in _exit._kept:
+        ends.at_exit(0)
+
+
+@posix
+def test_a_child_forked_while_the_default_client_is_made_has_one_of_its_own() -> None:
+    """Another thread held the lock at the fork; in the child nobody does."""
+    with serving() as server:
+        done = run(
+            "import threading, signal, warnings\n"
+            "warnings.simplefilter('ignore')\n"  # Python 3.12 warns of forks with threads
+            "headwater_sdk.write_key, headwater_sdk.host = 'wk', argv[1]\n"
+            "held, forked = threading.Event(), threading.Event()\n"
+            "def hold():\n    with headwater_sdk._making:\n        held.set(); forked.wait(20)\n"
+            "thread = threading.Thread(target=hold); thread.start(); held.wait(20)\n"
+            "pid = os.fork()\n"
+            "if not pid:\n"
+            "    signal.alarm(20)\n"
+            "    headwater_sdk.track('u1', 'child'); headwater_sdk.flush(); os._exit(0)\n"
+            "assert os.waitpid(pid, 0)[1] == 0\n"
+            "forked.set(); thread.join()",
+            server.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert server.events == ["child"]
 
 
 @posix

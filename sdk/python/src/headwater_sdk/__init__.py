@@ -11,6 +11,7 @@ than one source makes a `Client` for each; asyncio programs use `AsyncClient`.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -60,6 +61,15 @@ _SETTINGS = (
     "write_key", "host", "on_error", "debug", "log_handler", "send", "sync_mode", "max_queue_size", "gzip", "timeout",
     "max_retries", "proxies", "upload_size", "upload_interval", "overflow", "strict",
 )  # fmt: skip
+
+
+def _after_fork() -> None:
+    global _making  # noqa: PLW0603 - another thread may have held it at the fork
+    _making = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def track(*args: Any, **kwargs: Any) -> Result:

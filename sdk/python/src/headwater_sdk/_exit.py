@@ -1,7 +1,7 @@
 """The ends of a process: a bounded wait at exit, and a fork after which parent and child both go on.
 
-Pipelines are known weakly: one that is dropped with nothing to send goes away like any other object, and while it has
-something to send its thread keeps it.
+Pipelines are known weakly: one that is dropped with nothing to send goes away like any other object. While it has
+something to send its thread keeps it, and one without a thread is kept here for the exit.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Ends(Protocol):
 
 
 _known: weakref.WeakSet[Any] = weakref.WeakSet()
+_kept: list[Ends] = []
+_MOST_KEPT = 1_000
 _lock = threading.RLock()
 _registered = False
 # Their children leave with os._exit(), which runs no atexit handlers, but they have finalizers of their own.
@@ -51,9 +53,20 @@ def watch(ends: Ends) -> None:
                 os.register_at_fork(after_in_child=_after_fork)
 
 
+def keep(ends: Ends) -> None:
+    """Hold what is dropped with something to send until the exit; beyond 1,000 the oldest gives up, and reports it."""
+    _kept.append(ends)
+    if len(_kept) > _MOST_KEPT:
+        _kept.pop(0).at_exit(0.0)
+
+
+def _everyone() -> list[Ends]:
+    return list({id(one): one for one in (*_kept, *_known)}.values())
+
+
 def _at_exit() -> None:
     """Deliver what waits; all clients together take no longer than the most patient of them."""
-    everyone = list(_known)
+    everyone = _everyone()
     until = time.monotonic() + max((one.exit_timeout for one in everyone), default=0.0)
     for one in everyone:
         one.at_exit(max(0.0, min(one.exit_timeout, until - time.monotonic())))
@@ -62,8 +75,9 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603 - another thread may have held it at the fork
     _lock = threading.RLock()
-    for one in list(_known):
+    for one in _everyone():
         one.after_fork()
+    _kept.clear()
     for name in _FORKERS:
         module = sys.modules.get(name)
         if module is not None:

@@ -12,6 +12,7 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from headwater_sdk._answers import Answer
 from headwater_sdk._core import Batch, Core
+from headwater_sdk._exit import keep
 from headwater_sdk._http import Target
 from headwater_sdk._log import log
 from headwater_sdk._preload import preload
@@ -56,6 +57,11 @@ class Pipeline:
         self.exit_timeout = exit_timeout
         self.threaded = threaded
         self.reset()
+
+    def __del__(self) -> None:
+        """Let no event vanish with a client that the app drops: without a thread nobody else holds this."""
+        if self.core.waiting > 0 or self.core.ledger.news:
+            keep(self)
 
     def reset(self) -> None:
         """Begin anew: at the start, and in a child after a fork, where thread, connection and events are the parent's."""
