@@ -185,3 +185,28 @@ def test_a_broken_sdk_does_not_break_the_answer(caplog: pytest.LogCaptureFixture
     assert run(HeadwaterMiddleware(app, recorder, user_id=lambda asked: asked["nobody"]))[2] == b"fine"
     assert "without tracking" in caplog.text
     assert [message["properties"]["path"] for message in recorder.messages] == ["/shop/%FF%00"]
+
+
+def test_a_page_that_the_browser_has_already_is_a_page_view_too() -> None:
+    """A 304 has no body, and servers ask for its first part all the same."""
+    recorder = Recorder()
+
+    def unchanged(environ: Any, start_response: Any) -> Any:
+        start_response("304 Not Modified", [])
+        return []
+
+    asked = {**environ(), "HTTP_COOKIE": "ajs_anonymous_id=a1"}
+    assert run(HeadwaterMiddleware(unchanged, client=recorder), asked)[0] == "304 Not Modified"
+    assert [message["anonymousId"] for message in recorder.events(type="page")] == ["a1"]
+
+
+def test_a_status_that_is_no_number_is_the_apps_own() -> None:
+    """What is wrong with it the server says, as it would without the middleware."""
+    started: list[str] = []
+
+    def odd(environ: Any, start_response: Any) -> Any:
+        start_response("OK", HTML)
+        return [b"x"]
+
+    body = HeadwaterMiddleware(odd, client=Recorder())(environ(), lambda status, _: started.append(status))
+    assert (list(body), started) == ([b"x"], ["OK"])

@@ -162,9 +162,12 @@ class Core:
         )
 
     def _to_disk(self, event: bytes) -> bool:
-        if self.disk is None or not self.disk.put(event):
+        if self.disk is None:
             return False
-        if not self._queue:
+        first = not self._queue and not self.disk.count
+        if not self.disk.put(event):
+            return False
+        if first:
             self._since = self._monotonic()
         self.accepted += 1
         return True
@@ -210,13 +213,14 @@ class Core:
             self._from_disk(self.disk)
 
     def _from_disk(self, disk: Disk) -> None:
-        mine = disk.count
-        found = disk.take()
-        if found is None:
-            self.settled += mine - disk.count  # another process has taken them over
-            return
-        self.accepted += len(found.events) - (mine - disk.count)  # a dead process's join ours
-        self._ahead.extend(within_limits(found, self.limits.upload_size))
+        while not self._ahead:  # a segment of which nothing can be read must not end the look for others
+            mine = disk.count
+            found = disk.take()
+            if found is None:
+                self.settled += mine - disk.count  # another process has taken them over
+                return
+            self.accepted += len(found.events) - (mine - disk.count)  # a dead process's join ours
+            self._ahead.extend(within_limits(found, self.limits.upload_size))
 
     def _pop(self) -> bytes:
         event = self._queue.popleft()

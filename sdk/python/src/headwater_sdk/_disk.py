@@ -28,14 +28,18 @@ class SpillDisk:
         self._monotonic = monotonic
         self._look_at = float("-inf")
         self._broken_until = float("-inf")
+        self._refused = False  # whether the last event could not be written
 
     def put(self, event: bytes) -> bool:
         """Keep an event; False when the directory is full or the disk refuses."""
         try:
             self._spill.append([event])
         except SpillError as error:
-            log().warning("%s", error)
+            if not self._refused:  # once, and not for each event of an outage
+                log().warning("%s", error)
+            self._refused = True
             return False
+        self._refused = False
         self.count += 1
         return True
 

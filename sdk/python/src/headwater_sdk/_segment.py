@@ -48,8 +48,12 @@ class SegmentFile:
     @classmethod
     def _lock(cls, path: str, fd: int) -> SegmentFile | None:
         # It may have been deleted between open and lock: then the lock is on a file that has no name any more.
-        if try_lock(fd) and os.fstat(fd).st_nlink:
-            return cls(path, fd)
+        try:
+            if try_lock(fd) and os.fstat(fd).st_nlink:
+                return cls(path, fd)
+        except OSError:  # a file system without locks
+            os.close(fd)
+            raise
         os.close(fd)
         return None
 

@@ -64,7 +64,10 @@ def _answered(visit: Visit | Nobody, status: str, headers: Headers) -> Headers:
     def header(name: str) -> str:
         return ", ".join(value for key, value in headers if key.lower() == name)
 
-    cookie = visit.answer(int(status[:3]), header)
+    code = status[:3]
+    cookie = visit.answer(
+        int(code) if code.isdigit() else 0, header
+    )  # the server will say what it thinks of others
     return [*headers, ("Set-Cookie", cookie.header())] if cookie else headers
 
 
@@ -83,8 +86,10 @@ class _Body:
         with self._visit.bound():
             if self._parts is None:
                 self._parts = iter(self._body)
-            part = next(self._parts)
-        self._visit.seen(part)
+            part = next(self._parts, None)
+        self._visit.seen(part or b"")
+        if part is None:  # also an answer without a body, such as a 304, showed a page
+            raise StopIteration
         return part
 
     def __len__(self) -> int:
