@@ -109,6 +109,13 @@ def test_a_line_that_is_no_message_is_named_and_the_lines_before_it_are_sent(
     assert output.out.startswith("delivered 1,")
 
 
+def test_input_that_is_no_utf_8_is_wrong_usage_and_no_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in another encoding."""
+    lines = io.TextIOWrapper(io.BytesIO(b'{"type":"identify","userId":"\xff"}\n'), "utf-8")
+    assert main(["batch", "--write-key", "wk", "--host", "http://127.0.0.1:9"], lines) == 2
+    assert "can't decode byte 0xff" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -237,6 +237,55 @@ def test_strict_raises_what_is_otherwise_reported() -> None:
             client.track("u1", "A")
 
 
+def test_strict_raises_for_an_event_that_is_too_large() -> None:
+    """It cannot be sent, and the developer stands before it; without strict the report says so."""
+    with pytest.raises(ValueError, match="event_too_large: 40,"):
+        Client("wk", "http://127.0.0.1:9", strict=True).track("u1", "A", {"text": "x" * 40_000})
+
+
+def test_synchronous_calls_of_several_threads_each_say_what_became_of_their_own_event() -> None:
+    """One event is refused while another waits for its turn: only its caller hears False."""
+    second_called = threading.Event()
+
+    def refuse(handler: Handler) -> None:
+        second_called.wait(20)
+        handler.answer(400)
+
+    said: dict[str, bool] = {}
+    with (
+        serving(refuse) as server,
+        Client("wk", server.url, sync_mode=True, on_error=lambda *_: None) as client,
+    ):
+
+        def call(name: str) -> None:
+            said[name] = client.track("u1", name)[0]
+
+        first = threading.Thread(target=call, args=["refused"])
+        first.start()
+        server.wait_for(1)
+        second = threading.Thread(target=call, args=["taken"])
+        second.start()
+        while client.queued < 2:
+            time.sleep(0.001)
+        second_called.set()
+        first.join(20)
+        second.join(20)
+        assert client.queued == 0
+    assert said == {"refused": False, "taken": True}
+
+
+@SENDERS
+def test_a_host_that_never_takes_events_is_named_in_the_log_once(
+    send: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong scheme or path would otherwise show only when the queue is full."""
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    with serving(*[301] * 8) as server:
+        report = send(server, ["A"])
+    assert report.delivered == 1
+    assert caplog.messages == [f"1 events wait: {server.url} gives no 2xx but HTTP 301; it is tried again"]
+
+
 def test_on_error_hears_of_rejections_and_drops_with_their_events() -> None:
     """One call per reason, with the events as they were sent; what it raises does not stop delivery."""
     heard = []

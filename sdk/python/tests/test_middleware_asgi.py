@@ -127,6 +127,24 @@ async def test_what_is_not_http_is_passed_through_as_the_very_same_objects() -> 
     assert [id(argument) for argument in seen] == [id(scope), id(receive), id(send)]
 
 
+async def test_a_page_that_the_server_sends_from_a_file_is_a_page_view() -> None:
+    """Servers with the path-send extension get no body from the application."""
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]}
+        )
+        await send({"type": "http.response.pathsend", "path": "/srv/index.html"})
+
+    async def nothing(*_: Any) -> Any: ...
+
+    headers = [(b"accept", b"text/html"), (b"cookie", b"ajs_anonymous_id=a1")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+    await HeadwaterMiddleware(app, recorder)(scope, nothing, nothing)
+    assert [message["anonymousId"] for message in recorder.events(type="page")] == ["a1"]
+
+
 async def test_paths_are_as_the_visitor_typed_them() -> None:
     """Percent-encoded, with or without the server's `raw_path`, and with no client and no Host header."""
     recorder = Recorder()

@@ -51,7 +51,7 @@ def main(arguments: Optional[Sequence[str]] = None, stdin: TextIO = sys.stdin) -
             _send_lines(client, stdin)
         else:
             _send_one(client, chosen)
-    except (UsageError, Refused) as error:
+    except (UsageError, Refused, UnicodeDecodeError) as error:
         code = _wrong(error)
     undelivered = _print(client.shutdown(chosen.timeout))
     return code or undelivered

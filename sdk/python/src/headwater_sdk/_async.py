@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 
 from headwater_sdk import _exit, _options
@@ -57,7 +58,8 @@ class AsyncPipeline(Pipeline):
         if running is not None and (running is self._loop or self._loop is None or self._loop.is_closed()):
             self._ensure(running)
         elif self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ensure, self._loop)
+            with suppress(RuntimeError):  # closed meanwhile: the next loop sends the event, or the exit
+                self._loop.call_soon_threadsafe(self._ensure, self._loop)
 
     def _ensure(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop is not self._loop:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from headwater_sdk._context import NOTHING, bind, current
+from headwater_sdk._core import MOST_EVENT_BYTES
 from headwater_sdk._encode import EncodeError, encode
 from headwater_sdk._ids import uuid7
 from headwater_sdk._log import log
@@ -241,6 +242,10 @@ class Calls:
             message["context"] = {"library": dict(LIBRARY)}
         if problems:
             self._warn([str(problem) for problem in problems])
+        if self.strict and len(event) > MOST_EVENT_BYTES:
+            raise Refused(
+                "event_too_large", f"{len(event):,} bytes; an event has at most {MOST_EVENT_BYTES:,}"
+            )
         if self.debug:
             log().debug("%s", event.decode())
         if not self.send:

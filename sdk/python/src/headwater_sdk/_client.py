@@ -116,10 +116,12 @@ class Client(Calls):
         pipeline = self._pipeline
         if not self.sync_mode:
             return pipeline.put(event) is True
-        bad = pipeline.core.ledger.bad
-        kept = pipeline.put(event) is True
+        awaited = pipeline.core.ledger.awaited  # by event: other threads' events have fates of their own
+        awaited.add(event)
+        pipeline.put(event)
         pipeline.deliver(time.monotonic() + self.timeout)
-        done = kept and pipeline.core.waiting == 0 and pipeline.core.ledger.bad == bad
+        done = event not in awaited
+        awaited.discard(event)
         if self.strict and not done:
             raise DeliveryError("not_delivered", "the event was not delivered in time; flush() reports why")
         return done

@@ -272,7 +272,7 @@ class Core:
         bad = rejections(answer, len(batch.events))
         for index, (code, message) in sorted(bad.items()):
             self.ledger.reject(batch.events[index], code, message, answer.status)
-        self.ledger.delivered(len(batch.events) - len(bad))
+        self.ledger.delivered([event for index, event in enumerate(batch.events) if index not in bad])
         self._done(batch)
 
     def _split(self, batch: Batch, answer: Answer) -> None:

@@ -20,6 +20,7 @@ from headwater_sdk._report import DeliveryError, Event, FlushReport, decode, mer
 from headwater_sdk._time import iso
 
 JOIN_S = 0.2
+TELL_AFTER = 5  # failed attempts of a batch, some seconds: a host that is wrong, or an outage, is worth a line in the log
 IDLE_S = 10.0  # a thread without work ends after this; the next call starts another one
 
 
@@ -92,19 +93,21 @@ class Pipeline:
                 if self.threaded:
                     self._wake()
             finally:
-                if self._late:
-                    self._take_late()
-                self._inside = False
+                self._leave()
         if kept is None and wait:
             return self._wait_for_room(event)
         return kept
 
-    def _take_late(self) -> None:
+    def _leave(self) -> None:
+        """Let calls in again; what a signal handler called until then is taken first."""
+        self._inside = False
         while self._late:
+            self._inside = True
             event = self._late.popleft()
             if self.core.offer(event) is None:  # a signal handler cannot wait for room
                 self.core.refuse(event)
             self._wake()
+            self._inside = False
 
     def note_refused(self, message: Event, code: str, why: str) -> None:
         """Note a message that is not sent; on_error hears of it."""
@@ -234,6 +237,15 @@ class Pipeline:
         attempt = batch.attempts + 1
         with self.enter():
             what = self.core.settle(batch, answer)
+        if batch.attempts == TELL_AFTER and what in ("free", "counted"):
+            log().warning(
+                "%s events wait: %s gives no 2xx but %s; it is tried again",
+                *(
+                    self.core.waiting,
+                    self.shell.target.url.geturl(),
+                    answer.reason or f"HTTP {answer.status}",
+                ),
+            )
         if self.shell.debug:
             log().debug(
                 "sent %s events, attempt %s: HTTP %s %s-> %s",
@@ -392,6 +404,5 @@ class _Section:
 
     def __exit__(self, *_: object) -> None:
         if not self._was_inside:
-            self._pipeline._take_late()  # noqa: SLF001
-            self._pipeline._inside = False  # noqa: SLF001
+            self._pipeline._leave()  # noqa: SLF001
         self._pipeline._condition.release()  # noqa: SLF001

@@ -99,6 +99,7 @@ class Ledger:
     def __init__(self) -> None:
         self.news: dict[tuple[str, str, int], list[Event]] = {}
         self.news_lost = 0
+        self.awaited: set[bytes] = set()  # events whose callers want to know whether they were delivered
         self._news_count = 0
         self._clear()
 
@@ -108,14 +109,11 @@ class Ledger:
         self._dropped: list[Dropped] = []
         self._warnings: dict[str, None] = {}
 
-    @property
-    def bad(self) -> int:
-        """How many events were rejected or dropped since the last report."""
-        return self._rejected_count + self._dropped_count
-
-    def delivered(self, count: int) -> None:
+    def delivered(self, events: list[bytes]) -> None:
         """Count events that the server took."""
-        self._delivered += count
+        self._delivered += len(events)
+        if self.awaited:
+            self.awaited.difference_update(events)
 
     def reject(self, event: Event, code: str, message: str, status: int = 0) -> None:
         """Note an event that will never be taken."""

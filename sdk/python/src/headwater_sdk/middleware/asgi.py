@@ -40,7 +40,7 @@ class HeadwaterMiddleware:
             if message["type"] == "http.response.start":
                 message = _answered(visit, message)
             await send(message)
-            if message["type"] == "http.response.body":
+            if message["type"] in ("http.response.body", "http.response.pathsend"):
                 visit.seen(message.get("body", b""))
 
         with visit.bound():
