@@ -63,7 +63,10 @@ def _seconds(asked: str, wall: float) -> float:
         if date is not None:
             from email.utils import mktime_tz
 
-            return float(min(max(mktime_tz(date) - wall, 0.0), LONGEST_RETRY_AFTER_S))
+            try:
+                return float(min(max(mktime_tz(date) - wall, 0.0), LONGEST_RETRY_AFTER_S))
+            except (ValueError, OverflowError):  # a year that Python does not have
+                return 0.0
     return 0.0
 
 
