@@ -188,6 +188,10 @@ def test_timestamps_are_utc_with_milliseconds() -> None:
     ]  # fmt: skip
 
 
+async def heard_by_nobody(*_: Any) -> None:
+    """An on_error that would have to be awaited."""
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -200,6 +204,10 @@ def test_timestamps_are_utc_with_milliseconds() -> None:
         ({"upload_size": 0}, "upload_size is 0; it must be at least 1"),
         ({"max_retries": -1}, "max_retries is -1"),
         ({"timeout": 0}, "timeout is 0"),
+        (
+            {"on_error": heard_by_nobody},
+            "on_error is <function heard_by_nobody .*it must be a plain function",
+        ),
         ({"timeout": float("inf")}, "timeout is inf; it must be seconds above 0, and at most 86,400"),
     ],
 )

@@ -220,7 +220,7 @@ class AsyncClient(Calls):
                 upload_size, upload_interval, max_queue_size, max_queue_bytes, overflow, max_retries
             ),
             _options.disk(overflow, spill_dir, spill_max_bytes, durable=durable),
-            *(on_error, debug, send, strict, exit_timeout),
+            *(_options.hearer(on_error), debug, send, strict, exit_timeout),
         )
         self._configure(settings)
         self._pipeline = AsyncPipeline(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import ssl
 
 OnError = Callable[[Exception, "list[dict[str, Any]]"], Any]
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE; `inspect` takes longer to import than the rest of the package
 _LONGEST_TIMEOUT_S = 86_400  # what a socket takes is bounded too
 POLICIES = ("drop_oldest", "drop_newest", "block", "spill")
 # Options of segment-analytics-python that have no effect here, with the reason.
@@ -126,6 +127,14 @@ def disk(
         return SpillDisk(Spill(folder, max_bytes), durable=durable)
 
     return make
+
+
+def hearer(on_error: Optional[OnError]) -> Optional[OnError]:
+    """Return on_error as it is; ValueError for an `async def`, which nobody would await and so would never hear anything."""
+    code = getattr(on_error, "__code__", None)
+    if code is not None and code.co_flags & _CO_COROUTINE:
+        raise ValueError(f"on_error is {on_error!r}; it must be a plain function, which may start a task")
+    return on_error
 
 
 def set_up_logging(debug: bool, handler: Any) -> None:
