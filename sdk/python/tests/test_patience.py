@@ -52,6 +52,7 @@ def test_a_synchronous_call_ends_in_time_although_retries_are_immediate() -> Non
     client._pipeline.deliver(deadline)
     assert len(server.requests) == 3  # at 0, 6 and 12 s; the last one gets 3 s from a real transport
     assert client.queued == 1
+    client.shutdown(0)
 
 
 def test_a_synchronous_call_does_not_work_off_a_backlog_beyond_its_time() -> None:
@@ -62,6 +63,7 @@ def test_a_synchronous_call_does_not_work_off_a_backlog_beyond_its_time() -> Non
         client._pipeline.core.offer(b'{"messageId":"m%d","type":"track"}' % number)
     client._pipeline.deliver(time_.now + 10)
     assert (len(server.requests), client.queued) == (10, 90)
+    client.shutdown(0)
 
 
 @pytest.mark.parametrize("trickling", [False, True])
