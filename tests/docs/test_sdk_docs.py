@@ -151,6 +151,21 @@ def test_node_blocks_do_what_they_say(block: Block, collector: Recording) -> Non
     assert {event["context"]["library"]["name"] for event in collector.events} == {"headwater-node"}
 
 
+@pytest.mark.parametrize("block", [b for b in [*SCRIPTS, *NODE] if "accounts.md" in b.where], ids=ident)
+def test_every_event_of_the_page_on_accounts_has_its_account(
+    block: Block, collector: Recording, tmp_path: Path
+) -> None:
+    """In whatever way it was said; `group` is about the account itself."""
+    if block in NODE:
+        command = ["node", "--input-type=module", "--eval", block.localised(collector)]
+    else:
+        command = [sys.executable, "-c", block.localised(collector)]
+    cwd = built() if block in NODE else tmp_path
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=60)
+    found = [event["context"].get("groupId", event.get("groupId")) for event in collector.events]
+    assert set(found) == {"acme"}
+
+
 @pytest.mark.node
 def test_what_a_migration_leaves_behind_is_valid(tmp_path: Path) -> None:
     """Code of other SDKs, which are not all installed here: it parses."""
