@@ -240,7 +240,7 @@ def test_browser_modules_work_in_a_bundle(
     assert done.returncode == 0, done.stderr
     script = done.stdout.replace("</script", "<\\/script")
     collector.page = f"<!doctype html><title>Shop</title><link rel=icon href=data:,><script>{script}</script>"
-    calls = re.findall(r"^(?:if .*)?analytics\.(?:page|identify|track)\(", block.text, re.MULTILINE)
+    calls = re.findall(r"^(?:if .*)?analytics\.(?:page|identify|group|track)\(", block.text, re.MULTILINE)
     (former,) = block.flags - {"browser"} or {""}
     for cookies in COOKIES[former]:
         collector.clear()
