@@ -9,7 +9,7 @@ const absWorkingDir = fileURLToPath(new URL('../packages/browser', import.meta.u
 
 /** Properties that only the core's own modules use. They are shortened where nothing but the core is in the bundle. */
 const INTERNAL =
-  /^(pending|store|waiting|finish|take|json|bytes|tries|over|update|hide|pause|wake|online|held|note|report|making|heads|given|extras|heard|become|forget|uuid)$/
+  /^(pending|store|waiting|finish|take|json|bytes|tries|over|update|hide|pause|wake|online|held|note|report|making|heads|given|extras|heard|become|forget|uuid|done|key|run|remove)$/
 
 /** Name to entry, below packages/browser. */
 export const SCRIPTS = {
@@ -34,7 +34,7 @@ async function script(name, { entry, mangleProps }) {
     { [name]: code },
     {
       ecma: 2019,
-      compress: { passes: 3, pure_getters: true, toplevel: true, unsafe_arrows: true, keep_fargs: false },
+      compress: { passes: 2, pure_getters: true, toplevel: true, unsafe_arrows: true, keep_fargs: false },
       mangle: true,
       sourceMap: { content: map, filename: name, includeSources: true, url: `${name}.map` },
     },

@@ -11,7 +11,7 @@ import { createPipeline, middleware } from './pipeline.js'
 import type { Platform } from './platform.js'
 import type { Plugin } from './plugin.js'
 import { createQueue } from './queue.js'
-import { browserStorage } from './storage.js'
+import { attempt, browserStorage } from './storage.js'
 import type {
   Analytics,
   EventType,
@@ -42,7 +42,11 @@ export function createAnalytics(
   offline?: Offline,
 ): Analytics {
   const { window: win, now, id, uuid } = platform
-  const settings = { ...DEFAULTS, ...options }
+  const settings: typeof DEFAULTS & Options & Json = { ...DEFAULTS, ...options }
+  // What is no number, a bound above all, counts as absent: with it nothing might ever be sent.
+  for (const key in DEFAULTS) {
+    if (!((settings[key] as number) >= 0)) settings[key] = (DEFAULTS as Json)[key]
+  }
   const { on, off, emit } = emitter()
   const device = deviceContext(win)
   let { debug } = settings
@@ -62,16 +66,15 @@ export function createAnalytics(
 
   /** The message of a call, as of now. */
   function build(type: EventType, fields: Json, call: Call): Message {
-    const { context = {}, integrations, anonymousId, userId, timestamp, messageId, ...rest } = call.extras
+    const { context, integrations, anonymousId, userId, timestamp, messageId, ...rest } = call.extras
     const page = pageContext(win)
     const { category, name } = fields
     if (type === 'page') fields.properties = { ...page, category, name, ...call.given }
-    const at = new Date((timestamp || now()) as number)
     const flags = { ...settings.integrations, ...integrations }
     return {
       type,
       messageId: messageId || id(),
-      timestamp: (+at ? at : new Date(now())).toISOString(),
+      timestamp: new Date(+new Date(timestamp as number) || now()).toISOString(),
       anonymousId: user.anonymousId(anonymousId),
       userId: userId || user.id() || undefined,
       ...fields,
@@ -81,15 +84,15 @@ export function createAnalytics(
         groupId: (settings.stampGroup && type !== 'group' && group.id()) || undefined,
         ...rest,
         ...context,
-        page: { ...page, ...(context.page as Json) },
+        page: { ...page, ...Object(context).page },
         library: { name: 'headwater-browser', version },
       },
       integrations: Object.keys(flags)[0] ? flags : undefined,
     } as Message
   }
 
-  /** Makes, queues and follows one event. Resolved when it is decided upon; never rejected. */
-  const send = (type: EventType, fields: Json, call: Call): Promise<Settled> =>
+  /** Makes, queues and follows one event, after `learn` of more fields. Resolved when it is decided upon; never rejected. */
+  const send = (type: EventType, fields: Json, call: Call, learn?: () => void): Promise<Settled> =>
     new Promise((resolve) => {
       let event: Message | null = null
       const decided = (outcome: Outcome) => {
@@ -98,19 +101,19 @@ export function createAnalytics(
         if (call.heard) guarded(() => call.heard!(settled))
       }
       const lost = (status: Outcome['status'], code: string, message = '') => {
-        const outcome = { status, type, messageId: event ? event.messageId : '', code, reason: code, message }
-        books.note(outcome)
-        decided(outcome)
+        decided(books.note(status, event ? event.messageId : '', type, code, message))
         delivery.wake(0)
       }
       try {
+        if (learn) learn()
         event = build(type, fields, call)
         log(type, event)
         if (type === 'track' && !event.event) {
           return lost('rejected', 'event_not_defined', 'track(name)')
         }
-        pipeline.run(event, (json, droppedBy) => {
-          if (droppedBy) return lost('dropped', droppedBy)
+        if (pipeline.making() >= settings.maxQueueEvents) return lost('dropped', 'queue_full')
+        pipeline.run(event, (json, code, message) => {
+          if (code) return lost('dropped', code, message)
           queue.add(json, decided)
           if (win.document.visibilityState === 'hidden') delivery.hide()
           delivery.wake(queue.waiting() < settings.flushAt ? settings.flushInterval : 0)
@@ -125,7 +128,7 @@ export function createAnalytics(
     (type: 'page' | 'screen') =>
     (...args: unknown[]) => {
       const call = parse(args, 2)
-      const names = call.heads.filter(text)
+      const names = call.heads.filter((head) => head != null).map(text)
       const name = names.pop()
       const category = names[0]
       return send(type, { category, name, properties: call.given }, call)
@@ -134,11 +137,13 @@ export function createAnalytics(
   function identified(type: 'identify' | 'group', args: unknown[]) {
     const who = type === 'group' ? group : user
     const call = parse(args, 1)
-    const { anonymousId } = call.extras
-    if (anonymousId) user.anonymousId(anonymousId)
-    who.become(text(call.heads[0]), call.given)
-    const key = who === group ? 'groupId' : 'userId'
-    return send(type, { [key]: who.id() || undefined, traits: who.traits() }, call)
+    const fields: Json = {}
+    return send(type, fields, call, () => {
+      const id = text(call.heads[0])
+      who.become(id, call.given)
+      fields[who === group ? 'groupId' : 'userId'] = id || who.id() || undefined
+      fields.traits = who.traits()
+    })
   }
 
   function install(plugins: Plugin[] = []): void {
@@ -208,7 +213,7 @@ export function createAnalytics(
   install(settings.plugins)
   // Another year for the cookies, and cookies and localStorage agree again.
   for (const key of ['ajs_anonymous_id', 'ajs_user_id', 'ajs_group_id']) {
-    sdk.storage.set(key, sdk.storage.get(key))
+    attempt(() => sdk.storage.set(key, sdk.storage.get(key)))
   }
   lifecycle(platform, delivery)
   if (offline) {

@@ -4,12 +4,10 @@
 const LONGEST = 300_000
 
 /** Says nothing about the batch: no connection or timeout (0), redirects (never followed), 429, 503. Tried until it gets through. */
-export const uncounted = (status: number): boolean =>
-  !status || (status >= 300 && status < 400) || status === 429 || status === 503
+export const uncounted = (status: number): boolean => /^(0|3..|429|503)$/.test(`${status}`)
 
 /** Worth another attempt, `maxRetries` times at most. */
-export const counted = (status: number): boolean =>
-  [408, 425, 460].includes(status) || (status >= 500 && ![501, 505, 511].includes(status))
+export const counted = (status: number): boolean => /^(408|425|460|5(?!01|05|11)..)$/.test(`${status}`)
 
 /** Milliseconds that `Retry-After` (seconds or a date), else `X-RateLimit-Reset`, asks for; 0 when it says nothing sensible. */
 export function retryAfter(headers: Headers, now: number): number {

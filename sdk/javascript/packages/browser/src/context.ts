@@ -30,11 +30,11 @@ export function campaign(search: string): Json | undefined {
 /** What stays the same while the page lives. */
 export function deviceContext(win: Window & typeof globalThis): Json {
   const { navigator, screen } = win
-  // What costs no question: brands, mobile, platform.
-  const hints = (navigator as { userAgentData?: { toJSON(): unknown } }).userAgentData
+  // What costs no question, by its toJSON: brands, mobile, platform.
+  const hints = (navigator as { userAgentData?: unknown }).userAgentData
   return {
     userAgent: navigator.userAgent,
-    userAgentData: hints && hints.toJSON(),
+    userAgentData: hints,
     locale: navigator.language,
     timezone: win.Intl.DateTimeFormat().resolvedOptions().timeZone,
     screen: screen && { width: screen.width, height: screen.height, density: win.devicePixelRatio },

@@ -3,6 +3,7 @@ import { backoff, counted, retryAfter, uncounted } from './answers.js'
 import type { Ledger } from './ledger.js'
 import type { Platform } from './platform.js'
 import type { Entry, Queue } from './queue.js'
+import { attempt as attempted } from './storage.js'
 import type { FlushReport, Settings } from './types.js'
 
 /** Bytes of the events of one request, and of all that may be under way with keepalive (the browsers' own limit is 64 KiB). */
@@ -18,8 +19,8 @@ export interface Delivery {
   pause(until: number): void
   hold(until: Promise<unknown>): void
   held(): number
-  /** The page may go: everything into storage, and off with what keepalive takes. */
-  hide(): void
+  /** The page may go: everything into storage, and off with what keepalive takes; beside a request under way only if this is the `last` moment. */
+  hide(last?: unknown): void
   flush(timeout: number): Promise<FlushReport>
 }
 
@@ -46,6 +47,7 @@ export function createDelivery(
 
   function wake(delay: number): void {
     if (timer && delay) return
+    win.clearTimeout(timer)
     timer = win.setTimeout(
       () => {
         timer = 0
@@ -61,7 +63,9 @@ export function createDelivery(
       wake(0)
       return
     }
-    const batch = (work.shift() || queue.take(options.flushAt, REQUEST_BYTES)).filter((entry) => !entry.over)
+    const batch = (work.shift() || queue.take(options.flushAt || 1, REQUEST_BYTES)).filter(
+      (entry) => !entry.over,
+    )
     if (batch[0]) send(batch)
     else if (work[0] || queue.waiting())
       pump() // another page has taken that batch over
@@ -97,7 +101,7 @@ export function createDelivery(
     try {
       const answer = await win.fetch(url, {
         method: 'POST',
-        headers: { 'Content-Type': 'text/plain;charset=UTF-8' },
+        // A text's own Content-Type, text/plain;charset=UTF-8, is one that asks no permission of the server first.
         body: `{"batch":[${json}],"sentAt":"${sentAt}","writeKey":${JSON.stringify(writeKey)}}`,
         keepalive,
         credentials: 'omit',
@@ -117,7 +121,7 @@ export function createDelivery(
 
   /** Decides what the answer decides. Returned is what is to be sent again: nothing, one batch, or two halves. */
   function settle(batch: Entry[], status: number, text: string): Entry[][] {
-    const body = parse(text)
+    const body: Refusal & { rejected?: Refusal[] } = Object(attempted(() => JSON.parse(text)))
     if (uncounted(status)) return [batch]
     if (status === 413 && batch[1]) {
       const half = Math.ceil(batch.length / 2)
@@ -158,11 +162,12 @@ export function createDelivery(
         wake(0)
       }
       held++
-      until.then(release, release)
+      Promise.resolve(until).then(release, release)
     },
-    hide() {
+    hide(last) {
       if (queue.store) queue.store.hide()
-      if (attempt || held) return // nobody answers: storage is the better place
+      // Nobody answers, or asked for a pause: storage is the better place.
+      if (attempt || held || now() < notBefore || (busy && !last)) return
       const batch = queue.take(options.flushAt, KEEPALIVE_BYTES - alive)
       if (batch[0]) send(batch)
     },
@@ -182,12 +187,4 @@ interface Refusal {
   index?: number
   code?: string
   message?: string
-}
-
-function parse(text: string): Refusal & { rejected?: Refusal[] } {
-  try {
-    return Object(JSON.parse(text))
-  } catch {
-    return {} // a plain text answer
-  }
 }

@@ -1,4 +1,5 @@
 // Who the visitor is: ids and traits, as analytics.js handles them.
+import { attempt } from './storage.js'
 import type { Analytics, Group, Json, User } from './types.js'
 
 const ANONYMOUS = 'ajs_anonymous_id'
@@ -14,8 +15,9 @@ export function identity(sdk: Analytics, kind: 'user' | 'group', newId: () => st
   const isUser = kind === 'user'
   const idKey = `ajs_${kind}_id`
   const traitsKey = isUser ? 'ajs_user_traits' : 'ajs_group_properties'
-  const get = (key: string) => sdk.storage.get(key)
-  const set = (key: string, value: unknown) => sdk.storage.set(key, value)
+  // A storage that the page gave may throw.
+  const get = (key: string) => attempt(() => sdk.storage.get(key))
+  const set = (key: string, value: unknown) => attempt(() => sdk.storage.set(key, value))
 
   const id = () => get(idKey) as string | null
   const traits = (value?: Json) => {
@@ -36,9 +38,13 @@ export function identity(sdk: Analytics, kind: 'user' | 'group', newId: () => st
     become(next, added) {
       const before = id()
       const other = before && next && before !== next
-      if (other && isUser) anonymousId(null)
+      if (other) {
+        set(traitsKey, null)
+        if (isUser) anonymousId(null)
+      }
       if (next) set(idKey, next)
-      traits(other ? added : { ...traits(), ...added })
+      // What JSON cannot say throws here, before it is kept and spoils every later call.
+      traits({ ...traits(), ...JSON.parse(JSON.stringify(added)) })
     },
     forget() {
       set(idKey, null)

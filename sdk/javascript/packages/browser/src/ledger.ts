@@ -14,7 +14,7 @@ const empty = () => ({
 })
 
 export interface Ledger {
-  note(outcome: Outcome): void
+  note(status: Outcome['status'], messageId: string, type: string, code: string, message: string): Outcome
   /** The report; the next one starts anew. */
   report(queued: number): FlushReport
 }
@@ -23,12 +23,13 @@ export interface Ledger {
 export function ledger(hear: (outcome: Outcome) => void): Ledger {
   let current = empty()
   return {
-    note(outcome) {
-      const { status } = outcome
+    note(status, messageId, type, code, message) {
+      const outcome = { status, messageId, type, code, reason: code, message }
       if (status === 'delivered') current.delivered++
       else if (status !== 'handed_over' && current[`${status}Count`]++ < DETAILS)
         current[status].push(outcome)
       hear(outcome)
+      return outcome
     },
     report(queued) {
       const done = { ...current, queued }

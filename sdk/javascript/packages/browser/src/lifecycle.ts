@@ -8,8 +8,8 @@ export function lifecycle({ window: win }: Platform, delivery: Delivery): void {
   if ((document as { prerendering?: boolean }).prerendering) {
     delivery.hold(new Promise((resolve) => document.addEventListener('prerenderingchange', resolve)))
   }
-  document.addEventListener('visibilitychange', () => {
-    if (document.visibilityState === 'hidden') delivery.hide()
+  document.addEventListener('visibilitychange', (event) => {
+    if (document.visibilityState === 'hidden') delivery.hide(event)
   })
   win.addEventListener('pagehide', delivery.hide)
   win.addEventListener('online', delivery.online)

@@ -17,6 +17,8 @@ const STALE = 4 * TICK
 const LONGEST = 300_000
 /** Events written in one idle moment. */
 const SLICE = 100
+/** Characters that a tab's events take at most: of the 5 MB that a site has, most stay the site's own. */
+const ROOM = 2_000_000
 
 export type Offline = typeof offline
 
@@ -32,8 +34,10 @@ export function offline(
   const { locks } = win.navigator
   const prefix = `hw:${writeKey}:`
   const owned = new Set<string>()
-  const fresh: Entry[] = []
+  /** Events that are in memory only. */
+  const fresh = new Set<Entry>()
   let releases: Array<(value?: unknown) => void> = []
+  let room = ROOM
   let own = ''
   let planned = false
 
@@ -45,15 +49,21 @@ export function offline(
   const remove = (key: string) => attempt(() => win.localStorage.removeItem(key))
   const put = (entry: Entry, key: string) => write(key, entry.tries + entry.json)
 
+  function keep(entry: Entry, key: string): void {
+    entry.key = key
+    room -= entry.bytes
+  }
+
   function persist(most: number): void {
-    while (allowed() && fresh[0] && most--) {
-      const entry = fresh[0]
+    for (const entry of fresh) {
+      if (!allowed() || !most--) break
       const key = prefix + own + uuid()
-      if (!entry.over && !put(entry, key)) return // full or blocked: memory has it, the next event tries again
-      entry.key = key
-      fresh.shift()
+      // Full or blocked: memory has it, the next event tries again.
+      if (entry.bytes > room || !put(entry, key)) return
+      keep(entry, key)
+      fresh.delete(entry)
     }
-    if (allowed() && fresh[0]) plan()
+    if (allowed() && fresh.size) plan()
   }
 
   /** Writes when the page has nothing better to do, and when what is written is known to be ours. */
@@ -92,51 +102,63 @@ export function offline(
     return got
   }
 
-  /** The keys of events, by tabs that this one does not answer for. */
-  function strangers(): Map<string, string[]> {
-    const tabs = new Map<string, string[]>()
-    for (const key of attempt(() => Object.keys(win.localStorage).sort()) || []) {
-      const tab = key.slice(prefix.length, prefix.length + ID)
-      const isEvent = key.startsWith(prefix) && key.length > prefix.length + ID
-      if (isEvent && !owned.has(tab)) tabs.set(tab, [...(tabs.get(tab) || []), key])
+  const tabOf = (key: string) => key.slice(prefix.length, prefix.length + ID)
+
+  /** The keys of events in order, of one tab or of all. */
+  const keys = (tab = '') =>
+    (attempt(() => Object.keys(win.localStorage).sort()) || []).filter(
+      (key) => key.startsWith(prefix + tab) && key.length > prefix.length + ID,
+    )
+
+  /** Takes over what ended tabs left, and sends it. */
+  async function sweep(): Promise<void> {
+    if (!locks) owned.forEach(renew)
+    for (const tab of new Set(keys().map(tabOf))) {
+      if (tab !== own && (owned.has(tab) || (await claim(tab)))) adopt(tab)
     }
-    return tabs
   }
 
-  /** Takes over what ended tabs left, and sends it. `known`: what this page has in memory. */
-  async function sweep(known = new Map<string, Entry>()): Promise<void> {
-    if (!locks) owned.forEach(renew)
-    for (const [tab, keys] of strangers()) {
-      if (!(await claim(tab))) continue
-      for (const key of keys) {
-        const text = read(key)
-        const at = text.indexOf('{')
-        if (at < 0 || known.delete(key)) continue
-        queue.add(text.slice(at), undefined, key, +text.slice(0, at))
-        delivery.wake(0)
-      }
+  /** Looks again, now that the tab is ours: its last event may have come, or may have become visible here, after its end. */
+  function adopt(tab: string): void {
+    const known = new Set([...queue.pending].map((entry) => entry.key))
+    for (const key of keys(tab)) {
+      if (known.has(key)) continue
+      const text = read(key)
+      const at = text.indexOf('{')
+      const json = text.slice(at)
+      // What is no event is somebody else's mistake, and would spoil a whole request.
+      if (!attempt(() => JSON.parse(json).messageId)) remove(key)
+      else queue.add(json, undefined, key, +text.slice(0, at) || 0)
+      delivery.wake(0)
     }
   }
 
   /** For the first time, or back from the back/forward cache: what other pages took over meanwhile is theirs. */
   async function open(): Promise<void> {
-    const known = new Map<string, Entry>()
-    for (const entry of queue.pending) if (entry.key) known.set(entry.key, entry)
     own = uuid()
     await claim(own)
     plan()
-    await sweep(known)
-    for (const entry of known.values()) queue.finish(entry, 'handed_over')
+    await sweep()
+    for (const entry of queue.pending) {
+      const { key } = entry
+      if (key && !(owned.has(tabOf(key)) && read(key))) queue.finish(entry, 'handed_over')
+    }
   }
 
   queue.store = {
     add(entry) {
-      if (entry.key) return
-      fresh.push(entry)
+      if (entry.key) {
+        room -= entry.bytes
+        return
+      }
+      fresh.add(entry)
       plan()
     },
     remove(entry) {
-      if (entry.key) remove(entry.key)
+      fresh.delete(entry)
+      if (!entry.key) return
+      room = Math.min(ROOM, room + entry.bytes)
+      remove(entry.key)
     },
     update(entry) {
       if (entry.key) put(entry, entry.key)

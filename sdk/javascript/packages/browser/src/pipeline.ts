@@ -2,8 +2,8 @@
 import type { Plugin } from './plugin.js'
 import type { Message, SourceMiddleware } from './types.js'
 
-/** JSON, or the name of the plug-in that dropped the message. */
-export type Made = (json: string, droppedBy?: string) => void
+/** JSON, or why there is none: the name of the plug-in that dropped the message, or that it is not serialisable. */
+export type Made = (json: string, code?: string, message?: string) => void
 
 export interface Pipeline {
   add(plugin: Plugin): void
@@ -41,12 +41,12 @@ export function createPipeline(failed: (plugin: string, error: unknown) => void)
       if (!plugins[0]) return made(json)
       making++
       // Plug-ins get a copy: they may change it, and take their time while the page changes what it gave.
-      tail = tail.then(() =>
-        enrich(JSON.parse(json), (...result) => {
-          making--
-          made(...result)
-        }),
-      )
+      const done: Made = (...result) => {
+        making--
+        made(...result)
+      }
+      const unsaid = (error: unknown) => done('', 'not_serialisable', `${error}`)
+      tail = tail.then(() => enrich(JSON.parse(json), done)).catch(unsaid)
     },
   }
 }

@@ -52,8 +52,7 @@ export function createQueue(options: Settings, ledger: Ledger): Queue {
     pending.delete(entry)
     if (queue.store && status !== 'handed_over') queue.store.remove(entry)
     const { messageId, type } = JSON.parse(entry.json)
-    const outcome: Outcome = { status, messageId, type, code, reason: code, message }
-    ledger.note(outcome)
+    const outcome = ledger.note(status, messageId, type, code, message)
     if (entry.done) entry.done(outcome)
   }
 

@@ -25,7 +25,11 @@ export function start(
 ): void {
   const data: DOMStringMap = script ? script.dataset : {}
   const name = data.global || (Array.isArray(page.analytics) ? 'analytics' : 'headwater')
-  const stub = (page[name] || []) as Stub
+  let stub = page[name] as Stub
+  if (!Array.isArray(stub)) {
+    if (Object(stub).track) return // the tag is in the page twice
+    stub = []
+  }
   const key = stub._writeKey || data.writeKey
 
   const load = (writeKey: string, options: Options = {}) => {

@@ -61,9 +61,11 @@ export function browserStorage(win: Window, options: CookieOptions = {}): Storag
             (options.secure ? ';secure' : '')
         })
       }
-      attempt(() =>
-        value ? win.localStorage.setItem(key, JSON.stringify(value)) : win.localStorage.removeItem(key),
-      )
+      attempt(() => {
+        // Where there is no room for the new value the old one must not stay: it may be another user's.
+        win.localStorage.removeItem(key)
+        if (value) win.localStorage.setItem(key, JSON.stringify(value))
+      })
       // Memory only while nothing else keeps it: another tab's reset() must be seen here.
       memory[key] = stored(key) ? null : value
     },

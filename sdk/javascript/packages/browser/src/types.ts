@@ -107,7 +107,7 @@ export interface Options {
   flushInterval?: number
   /** 10,000. */
   maxQueueEvents?: number
-  /** 32 MiB in memory; localStorage itself holds about 5 MB. */
+  /** 32 MiB in memory; localStorage gets 2 MB of it at most. */
   maxQueueBytes?: number
   /** What is given up when the queue is full; `drop_oldest`. */
   overflow?: 'drop_oldest' | 'drop_newest'
@@ -119,7 +119,7 @@ export interface Options {
   stampGroup?: boolean
   /** Send a page event at once. */
   initialPageview?: boolean
-  /** Flags for every event, as booleans; `Segment.io: {apiHost}` is read as the host. */
+  /** Flags for every event: `{All: false, Slack: true}`. */
   integrations?: Json
   cookie?: CookieOptions
   storage?: Storage

@@ -115,6 +115,11 @@ export class FakePage {
     this.time = end
   }
 
+  /** How many timers wait. */
+  timerCount(): number {
+    return this.timers.length
+  }
+
   /** Runs timers until `done`. */
   async until(done: () => boolean): Promise<void> {
     for (let n = 0; n < 10_000; n++) {
@@ -166,7 +171,8 @@ export class FakePage {
     const request: Request = {
       url,
       method: method!,
-      headers: headers as Record<string, string>,
+      // As fetch does for a text.
+      headers: (headers ?? { 'Content-Type': 'text/plain;charset=UTF-8' }) as Record<string, string>,
       body: body as string,
       keepalive: !!keepalive,
       at: this.time,

@@ -20,6 +20,7 @@ async function tab(
 }
 
 const events = (page: FakePage) => page.sent().map((message) => message.event)
+const LATE = '0{"messageId":"m","type":"track","event":"late"}'
 const kept = (storage: FakeStorage) => Object.keys(storage).filter((key) => key.length > 60)
 
 test('an event is in storage when the page is idle, and gone when it is delivered', async () => {
@@ -200,4 +201,45 @@ test('back online the next attempt is at once, unless the server asked for a pau
   page.raise('online')
   await page.advance(0)
   assert.equal(page.requests.length, before + 1)
+})
+
+test('what a tab wrote at its very end is taken over too, by the page that took over the rest', async () => {
+  const shared = { storage: new FakeStorage(), locks: new FakeLocks() }
+  const [ended, sdk] = await tab(shared)
+  ended.answer = () => 'reset'
+  sdk.track('A')
+  await ended.advance(500)
+  const of = kept(shared.storage)[0]!
+  ended.raise('pagehide')
+  await ended.rest()
+  const [heir] = await tab(shared)
+  await heir.advance(0)
+  // Written before its end, but visible to other processes only later.
+  assert.deepEqual(events(heir), ['A'])
+  shared.storage.setItem(`${of.slice(0, -1)}z`, LATE)
+  await heir.advance(20_000)
+  assert.deepEqual([events(heir), kept(shared.storage)], [['A', 'late'], []])
+})
+
+test('what is no event in storage is removed and spoils nothing', async () => {
+  const storage = new FakeStorage()
+  storage.setItem(`hw:wk:${'1'.repeat(36)}${'0'.repeat(36)}`, '0{"messageId":"m","type":"tra')
+  storage.setItem(`hw:wk:${'1'.repeat(36)}${'1'.repeat(36)}`, LATE)
+  storage.setItem(`hw:wk:${'1'.repeat(36)}${'2'.repeat(36)}`, 'nothing')
+  const [page] = await tab({ storage, locks: new FakeLocks() })
+  await page.advance(500)
+  assert.deepEqual([events(page), kept(storage)], [['late'], []])
+})
+
+test('most of the storage of a site stays its own', async () => {
+  const storage = new FakeStorage()
+  const [page, sdk] = await tab({ storage, locks: new FakeLocks() })
+  page.answer = () => 'reset'
+  for (let n = 0; n < 200; n++) sdk.track('A', { text: 'x'.repeat(30_000) })
+  await page.advance(1000)
+  const size = kept(storage).reduce((sum, key) => sum + storage.getItem(key)!.length, 0)
+  assert.ok(size > 1_900_000 && size < 2_010_000, `${size} characters`)
+  page.answer = () => ({ status: 200 })
+  await page.advance(120_000)
+  assert.deepEqual([new Set(page.sent().map(({ messageId }) => messageId)).size, kept(storage)], [200, []])
 })
