@@ -12,7 +12,7 @@ import { type Failure, Outcomes } from './outcomes.js'
 import { Queue } from './queue.js'
 import { loaded, NOTHING, scope, within } from './scope.js'
 import { type AnalyticsSettings, checked, type Settings } from './settings.js'
-import { type Transport, transport } from './transport.js'
+import { LONGEST_TIMER, type Transport, transport } from './transport.js'
 import type { Callback, FlushReport, Id, Kind, Message, Middleware, Params, Scope } from './types.js'
 import { uuid7Generator } from './uuid7.js'
 import { version } from './version.js'
@@ -20,7 +20,6 @@ import { version } from './version.js'
 /** The largest event that is sent, in bytes. */
 export const EVENT_BYTES = 32_768
 const FLUSH_TIMEOUT = 10_000
-const LONGEST_TIMER = 2 ** 31 - 1
 
 /** Parts that tests replace. */
 export interface Internals extends Clock {
@@ -242,6 +241,11 @@ export class Analytics extends Calls implements Leaving {
   /** Lets the middleware have the message first. */
   private changed(message: Message, callback: Callback | undefined): Admitted {
     const failed = { messageId: message.messageId, type: message.type, callback }
+    // A middleware that waits for something that is away would hold any number.
+    if (this.pending.size >= this.settings.maxQueueEvents) {
+      this.outcomes.dropped(failed, 'queue_full')
+      return ADMITTED
+    }
     const next = (result: Message | null) =>
       result === null ? this.outcomes.leftOut(failed) : this.enqueue(result, callback)
     const fails = (error: unknown) => {
@@ -370,7 +374,7 @@ function refusal(error: unknown): { code: string; message: string } {
 }
 
 function realTimer(ms: number, then: () => void, hold: boolean): () => void {
-  const timer = setTimeout(then, ms) as unknown as number | { unref?(): void }
+  const timer = setTimeout(then, Math.min(ms, LONGEST_TIMER)) as unknown as number | { unref?(): void }
   if (!hold && typeof timer === 'object') timer.unref?.()
   return () => clearTimeout(timer as unknown as number)
 }

@@ -78,6 +78,9 @@ function closedByPeer(error: unknown): boolean {
   return CLOSED.has(cause?.code ?? code ?? '')
 }
 
+/** What timers take at most; beyond it they run at once. */
+export const LONGEST_TIMER = 2 ** 31 - 1
+
 /** `work` with a time limit, which also holds where it does not listen to its signal. */
 async function within<T>(
   ms: number,
@@ -86,7 +89,8 @@ async function within<T>(
 ): Promise<T> {
   const controller = new AbortController()
   const abort = () => controller.abort(new Error('aborted'))
-  const timer = setTimeout(() => controller.abort(new Error(`no answer within ${ms} ms`)), ms)
+  const late = () => controller.abort(new Error(`no answer within ${ms} ms`))
+  const timer = setTimeout(late, Math.min(ms, LONGEST_TIMER))
   const { signal } = controller
   try {
     const aborted = new Promise<never>((_, reject) => {
@@ -105,14 +109,17 @@ async function read(response: HttpResponse): Promise<Answer> {
   const { headers } = response
   const header = (name: string): string | undefined => {
     if (headers === undefined) return undefined
-    if (typeof headers.get === 'function') return (headers as Headers).get(name) ?? undefined
-    const found = Object.entries(headers).find(([key]) => key.toLowerCase() === name)
-    return found && String(found[1])
+    const found =
+      typeof headers.get === 'function'
+        ? headers.get(name)
+        : Object.entries(headers).find(([key]) => key.toLowerCase() === name)?.[1]
+    // A client of the app's own may give numbers.
+    return found == null ? undefined : String(found)
   }
   return {
     status: response.status,
     // Read to its end, or the connection could not be used again.
-    body: (await response.text?.()) ?? '',
+    body: String((await response.text?.()) ?? ''),
     retryAfter: header('retry-after') ?? header('x-ratelimit-reset'),
   }
 }
