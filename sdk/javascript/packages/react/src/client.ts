@@ -16,9 +16,20 @@ export function shared(writeKey: string, options?: Options, make: Load = load): 
   if (typeof window === 'undefined') return inert
   const page = globalThis as { [SHARED]?: Map<string, Analytics> }
   page[SHARED] ??= new Map()
-  const found = page[SHARED].get(writeKey) ?? make(writeKey, options)
+  const found = page[SHARED].get(writeKey) ?? made(() => make(writeKey, options))
   page[SHARED].set(writeKey, found)
   return found
+}
+
+/** This runs while the app renders: a setting that is missing in one environment must not take the app down there. */
+function made(make: () => Analytics): Analytics {
+  try {
+    return make()
+  } catch (error) {
+    // biome-ignore lint/suspicious/noConsole: the one place where the developer learns of it
+    console.error(`Headwater sends nothing: ${error}`)
+    return inert
+  }
 }
 
 const identity = { id: () => null, anonymousId: () => '', traits: () => ({}), properties: () => ({}) }
