@@ -8,7 +8,7 @@ ROUNDS ?= 10
 BROKERS ?= 1
 EVENTS ?= 100000
 
-.PHONY: help demo demo-kafka test js sdk-version sdk-packages check fmt lint types imports unit crash crash-kafka bench sdk-soak docs clean
+.PHONY: help demo demo-kafka test js sdk-version sdk-packages check fmt lint types imports unit crash crash-kafka bench bench-sdk sdk-soak docs clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ crash-kafka: $(VENV)/.dev ## the same to a cluster on Kafka: kills, freezes, net
 
 bench: $(VENV)/.dev ## measure everything against floor probes, print the table of docs/performance.md
 	$(BIN)/python -m bench
+
+bench-sdk: $(VENV)/.dev node-deps js-deps ## measure our SDKs beside Segment's, print the table of docs/sdk/performance.md (three minutes)
+	@cd sdk/javascript && npm run --silent build -w packages/node
+	$(BIN)/python -m bench.sdk
 
 sdk-soak: $(VENV)/.dev js-deps ## every SDK through faults and kills into ClickHouse, each event exactly once (EVENTS=100000)
 	@cd sdk/javascript && npm run --silent build -w packages/node
