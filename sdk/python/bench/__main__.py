@@ -33,6 +33,8 @@ MEASURES = {
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
     "PYTHONPATH": str(HERE.parent / "src"),
+    "PYTHONDONTWRITEBYTECODE": "",  # an installed package is compiled
+    "PYTHONPYCACHEPREFIX": tempfile.gettempdir() + "/headwater-bench-pycache",
 }
 
 
@@ -94,6 +96,8 @@ def to_the_collector() -> dict[str, Any]:
 def compared(what: str, rounds: int) -> dict[str, Any]:
     """Take turns; medians and ratios."""
     kind, most = MEASURES.get(what, ("", 15))
+    for sdk in SDKS if what == "import" else ():
+        importing(sdk)  # compiles
     results: dict[str, list[dict[str, float]]] = {sdk: [] for sdk in SDKS}
     for _ in range(min(rounds, most)):
         for sdk in SDKS:
