@@ -11,7 +11,16 @@ from headwater_sdk._core import MOST_EVENT_BYTES
 from headwater_sdk._encode import EncodeError, encode
 from headwater_sdk._ids import uuid7
 from headwater_sdk._log import log
-from headwater_sdk._message import BARE_CONTEXT, LIBRARY, Refused, add_id, add_object, add_text, finish
+from headwater_sdk._message import (
+    BARE_CONTEXT,
+    LIBRARY,
+    Refused,
+    add_id,
+    add_object,
+    add_text,
+    check,
+    finish,
+)
 from headwater_sdk._report import DeliveryError, Event
 from headwater_sdk._time import iso
 
@@ -232,7 +241,9 @@ class Calls:
                 add_text(message, key, value)
         if body is not None:
             add_object(message, body[0], body[1])
-        finish(message, context, integrations, timestamp)
+        if context or integrations or timestamp is not None:
+            finish(message, context, integrations, timestamp)
+        check(message)
 
     def _take(self, message: dict[str, Any]) -> Result:
         bare = "context" not in message  # nearly always: what would be encoded anew for each call is known

@@ -11,9 +11,8 @@ not know) is walked in Python, which also knows the path of each part:
 
 from __future__ import annotations
 
-from json import encoder as json_encoder
 from math import isfinite
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from headwater_sdk._values import plain
 
@@ -34,22 +33,20 @@ class EncodeError(ValueError):
     """An event that cannot be written as JSON; the message says which part and why."""
 
 
-_encoder = json_encoder.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
+try:  # the encoder in C, made once where `json` makes it anew for every call; `json` itself would bring `re` with it
+    from _json import encode_basestring as _text_in_json
+    from _json import make_encoder as _make_encoder
+except ImportError:  # PyPy
+    _make_encoder = _text_in_json = None
+
+# It does not look for cycles, which would not be safe in threads: they end as RecursionError, and the walk names them.
+_pieces = _make_encoder and _make_encoder(None, plain, _text_in_json, None, ":", ",", False, False, False)
 
 
-def _writer() -> Callable[[Any], str]:
-    """Return what writes JSON: the encoder in C, made once where JSONEncoder makes it anew for every call.
+def _dumps(value: Any) -> str:
+    import json
 
-    It does not look for cycles, which would not be safe in threads: they end as RecursionError, and the walk names them.
-    """
-    make = getattr(json_encoder, "c_make_encoder", None)
-    if make is None:  # PyPy
-        return _encoder.encode
-    write = make(None, plain, json_encoder.encode_basestring, None, ":", ",", False, False, False)
-    return lambda message: "".join(write(message, 0))
-
-
-_write = _writer()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
 
 
 def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
@@ -58,7 +55,7 @@ def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
     Raises EncodeError for a cycle, for more than 100 levels, and for what another thread changes meanwhile.
     """
     try:
-        text = _write(message)
+        text = "".join(_pieces(message, 0)) if _pieces else _dumps(message)
     except Exception:  # noqa: BLE001 - NaN, odd keys, unknown values, and whatever the app's own objects raise
         return _encode_slowly(message)
     if text.count("{") + text.count("[") > MOST_LEVELS:  # it may be too deep: the walk counts levels
@@ -68,7 +65,7 @@ def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
 
 def _encode_slowly(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
     walk = _Walk()
-    return _utf8(_encoder.encode(walk.value(message, "", 0))), walk.problems
+    return _utf8(_dumps(walk.value(message, "", 0))), walk.problems
 
 
 def _utf8(text: str) -> bytes:
@@ -128,7 +125,7 @@ class _Walk:
         if issubclass(type(key), str):
             return str.__str__(key)
         written = self.value(key, f"{path}.{type(key).__name__} key", 0)
-        return written if issubclass(type(written), str) else _encoder.encode(written)
+        return written if issubclass(type(written), str) else _dumps(written)
 
     def _text(self, value: Any, path: str) -> str:
         name = f"{type(value).__module__}.{type(value).__qualname__}"

@@ -55,7 +55,7 @@ def add_object(message: dict[str, Any], key: str, value: Any) -> None:
 def finish(
     message: dict[str, Any], context: Optional[dict[str, Any]], integrations: Any, timestamp: Any
 ) -> None:
-    """Put context and integrations, and check what the type needs. A context of nothing but the library is left out here."""
+    """Put context, integrations and a given time. A context of nothing but the library is left out here."""
     if integrations:
         if not isinstance(integrations, dict):
             raise Refused("bad_request", f"integrations is {integrations!r:.80}; pass a dict")
@@ -69,7 +69,6 @@ def finish(
                 "bad_request", f"timestamp is {timestamp!r:.80}; pass a datetime or seconds since 1970"
             )
         message["timestamp"] = written
-    check(message)
 
 
 def check(message: dict[str, Any]) -> None:

@@ -93,7 +93,9 @@ class Pipeline:
                 if self.threaded:
                     self._wake()
             finally:
-                self._leave()
+                self._inside = False
+                if self._late:
+                    self._leave()
         if kept is None and wait:
             return self._wait_for_room(event)
         return kept
@@ -131,7 +133,9 @@ class Pipeline:
         core = self.core
         if self._thread is None:
             self._start()
-        elif core.waiting in (1, core.limits.upload_size) or core.ledger.news:
+            return
+        waiting = core.accepted - core.settled
+        if waiting == 1 or waiting == core.limits.upload_size or core.ledger.news:  # noqa: PLR1714 - no tuple a call
             self._condition.notify_all()
 
     def _start(self) -> None:
