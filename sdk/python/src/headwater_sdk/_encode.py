@@ -12,7 +12,7 @@ not know) is walked in Python, which also knows the path of each part:
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple, Optional
 
 from headwater_sdk._values import plain
 
@@ -33,14 +33,19 @@ class EncodeError(ValueError):
     """An event that cannot be written as JSON; the message says which part and why."""
 
 
-try:  # the encoder in C, made once where `json` makes it anew for every call; `json` itself would bring `re` with it
-    from _json import encode_basestring as _text_in_json
-    from _json import make_encoder as _make_encoder
-except ImportError:  # PyPy
-    _make_encoder = _text_in_json = None
+def _in_c() -> Optional[Callable[[Any, int], Iterable[str]]]:
+    """Return the encoder in C, made once where `json` makes it anew for every call; `json` itself would bring `re` with it.
 
-# It does not look for cycles, which would not be safe in threads: they end as RecursionError, and the walk names them.
-_pieces = _make_encoder and _make_encoder(None, plain, _text_in_json, None, ":", ",", False, False, False)
+    It does not look for cycles, which would not be safe in threads: they end as RecursionError, and the walk names them.
+    """
+    try:
+        from _json import encode_basestring, make_encoder
+    except ImportError:  # PyPy
+        return None
+    return make_encoder(None, plain, encode_basestring, None, ":", ",", False, False, False)
+
+
+_pieces = _in_c()
 
 
 def _dumps(value: Any) -> str:
@@ -55,7 +60,7 @@ def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
     Raises EncodeError for a cycle, for more than 100 levels, and for what another thread changes meanwhile.
     """
     try:
-        text = "".join(_pieces(message, 0)) if _pieces else _dumps(message)
+        text = _dumps(message) if _pieces is None else "".join(_pieces(message, 0))
     except Exception:  # noqa: BLE001 - NaN, odd keys, unknown values, and whatever the app's own objects raise
         return _encode_slowly(message)
     if text.count("{") + text.count("[") > MOST_LEVELS:  # it may be too deep: the walk counts levels
