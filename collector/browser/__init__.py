@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 MANIFEST = "manifest.json"
-SCRIPTS = ("headwater.core.js", "headwater.js", "headwater.full.js")
+SCRIPTS = ("headwater.core.js", "headwater.js", "headwater.segment.js", "headwater.full.js")
 _TYPES = {".js": "text/javascript; charset=utf-8", ".map": "application/json", ".json": "application/json"}
 
 

@@ -1,7 +1,8 @@
 """The browser SDK from the collector's own host: first-party, nothing to deploy.
 
 An exact version never changes and is kept for a year; `v1` is the newest of its major and is asked for again after minutes.
-For pages that keep Segment's snippet, `analytics.min.js` is the same build behind a line that gives it the key of its path.
+For pages that keep Segment's snippet, `analytics.min.js` is the build with that snippet's methods behind a line that gives
+it the key of its path.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def _is_known(tag: bytes, known: bytes) -> bool:
 @lru_cache(maxsize=_KEYS_KEPT)
 def booting(version: str, write_key: str, host: str) -> Asset:
     """The build with key and host where the snippet's stub notes them; without its map, whose lines would be off by one."""
-    source = browser.assets(version)["headwater.js"].body.decode().partition("//# sourceMappingURL=")[0]
+    source = (
+        browser.assets(version)["headwater.segment.js"].body.decode().partition("//# sourceMappingURL=")[0]
+    )
     noted = f"(function(a){{a._writeKey={_literal(write_key)};a._cdn=a._cdn||{_literal(host)}}})"
     return browser.asset(
         f"{noted}(window.analytics=window.analytics||[]);\n{source}".encode(), "analytics.min.js"

@@ -141,3 +141,31 @@ def test_segments_snippet_needs_another_host_only(
     ]
     assert {row["library"] for row in found} == {"headwater-browser"}
     assert {row["anonymous_id"] for row in found} == {page.evaluate("analytics.user().anonymousId()")}
+
+
+def test_segments_snippet_has_all_its_methods(
+    context: BrowserContext, pages: Site, headwater: Running
+) -> None:
+    """Links followed before and after the script is there count, no method is missing, and a second snippet changes nothing."""
+    snippet = SNIPPET.replace("HOST", headwater.url).replace("TAG", "methods")
+    body = (
+        "<a id=early href='#early'>early</a><a id=late href='#late'>late</a>"
+        "<script>analytics.trackLink(document.getElementById('early'), 'Early Link', {n: 1})</script>"
+    )
+    page = context.new_page()
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.goto(pages.put("/methods", body, snippet))
+    page.wait_for_function("!Array.isArray(window.analytics) && analytics.initialized")
+    page.evaluate(
+        "[...document.scripts].filter(one => /Segment snippet/.test(one.text)).forEach(one => eval(one.text))"
+    )
+    page.evaluate(
+        "analytics.trackLink(document.getElementById('late'), 'Late Link'); analytics.pageview();"
+        "analytics.addDestinationMiddleware('x', () => {}); analytics.trackForm([], 'None')"
+    )
+    page.click("#early")
+    page.click("#late")
+    for name in ("Early Link", "Late Link"):
+        headwater.wait_for(f"event_text = '{name}' AND context_page_path = '/methods'", 1)
+    assert failures == []

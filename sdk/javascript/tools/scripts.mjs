@@ -15,6 +15,7 @@ const INTERNAL =
 export const SCRIPTS = {
   'headwater.core.js': { entry: 'src/core.ts', mangleProps: INTERNAL },
   'headwater.js': { entry: 'src/iife.ts', mangleProps: INTERNAL },
+  'headwater.segment.js': { entry: 'src/segment.ts', mangleProps: INTERNAL },
   'headwater.full.js': { entry: 'src/plugins/full.ts' },
 }
 

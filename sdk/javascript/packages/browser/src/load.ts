@@ -25,5 +25,10 @@ export function load(settings: string | SegmentSettings, options: Options = {}):
   return createAnalytics(page(), writeKey, { ...options, host: where }, offline)
 }
 
-/** analytics-next's name for it. */
-export const AnalyticsBrowser = { load }
+/** analytics-next's name for it, which may also be awaited as a pair: `const [analytics] = await AnalyticsBrowser.load(...)`. */
+export const AnalyticsBrowser = {
+  load(...args: Parameters<typeof load>): Analytics & Iterable<Analytics> {
+    const sdk = load(...args)
+    return Object.assign(sdk, { [Symbol.iterator]: () => [sdk][Symbol.iterator]() })
+  },
+}
