@@ -73,8 +73,19 @@ def test_a_demo_that_stays_drains_when_it_is_ended(
 ) -> None:
     """Ctrl-C reaches every process of the terminal, and yet the server is told once: it drains, and nothing stays."""
     folder = tmp_path / "demo"
-    command = [sys.executable, "-m", "headwater", "demo", "--dir", str(folder), "--accounts", "2"]
-    command += ["--port", str(free_port()), "--clickhouse-port", str(free_port())]
+    # whoever starts the tests in the background has them ignore some signals, and what they start as well
+    command = ["env", "--default-signal=INT,HUP", sys.executable, "-m", "headwater"]
+    command += [
+        "demo",
+        "--dir",
+        str(folder),
+        "--accounts",
+        "2",
+        "--port",
+        str(free_port()),
+        "--clickhouse-port",
+        str(free_port()),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         assert any("Ctrl-C stops everything" in line for line in process.stdout)
