@@ -61,7 +61,7 @@ crash-kafka: $(VENV)/.dev ## the same to a cluster on Kafka: kills, freezes, net
 bench: $(VENV)/.dev ## measure everything against floor probes, print the table of docs/performance.md
 	$(BIN)/python -m bench
 
-bench-sdk: $(VENV)/.dev node-deps js-deps ## measure our SDKs beside Segment's, print the table of docs/sdk/performance.md (three minutes)
+bench-sdk: $(VENV)/.dev node-deps js-deps ## measure our SDKs beside Segment's, print the table of docs/sdk/performance.md (more than six minutes)
 	@cd sdk/javascript && npm run --silent build -w packages/node
 	$(BIN)/python -m bench.sdk
 

@@ -1,6 +1,6 @@
 """The SDKs beside Segment's, in turns: `python -m bench.sdk` runs the benches, prints the table of docs/sdk/performance.md.
 
-The whole result is in bench/results/sdk.json afterwards. Takes about three minutes; `make bench-sdk` builds what it needs.
+The whole result is in bench/results/sdk.json afterwards. Takes more than six minutes; `make bench-sdk` builds what it needs.
 """
 
 from __future__ import annotations

@@ -16,6 +16,13 @@ from headwater.paths import DataDir
 from headwater.run.files import is_held, up_lock
 from tests.support.running import free_port
 
+HEARING = """\
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
 
 def demo(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """`headwater demo --exit` in a folder, with no terminal."""
@@ -74,7 +81,7 @@ def test_a_demo_that_stays_drains_when_it_is_ended(
     """Ctrl-C reaches every process of the terminal, and yet the server is told once: it drains, and nothing stays."""
     folder = tmp_path / "demo"
     # whoever starts the tests in the background has them ignore some signals, and what they start as well
-    command = ["env", "--default-signal=INT,HUP", sys.executable, "-m", "headwater"]
+    command = [sys.executable, "-c", HEARING, sys.executable, "-m", "headwater"]
     command += [
         "demo",
         "--dir",
