@@ -12,9 +12,10 @@ _STAYING = ("up", "collector", "processor", "destination")  # commands that run 
 def main() -> None:
     """The command `headwater`: runs one command and exits with a code of `headwater.run.exits`."""
     if sys.argv[1:2] and sys.argv[1] in _STAYING:
-        # before the imports, which take longer than an impatient operator: nothing has begun, so leaving is clean
+        # before the imports, which take longer than an impatient operator: nothing has begun, so leaving is clean.
+        # not by an exception, which is lost where Python cannot raise it (a weakref's callback, of which imports have many)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: sys.exit(0))
+            signal.signal(number, lambda *_: os._exit(0))
     from headwater.cli.app import app
     from headwater.errors import HeadwaterError, unusable_path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -57,6 +58,32 @@ def test_a_signal_while_up_is_starting_ends_it_with_0(
     assert not any(files.is_held(files.stage_lock(data, stage)) for stage in STAGES)
     assert not files.is_held(files.up_lock(data))
     assert "Traceback" not in (tmp_path / "early.log").read_text()
+
+
+DEAF = """
+import os, signal, sys, types, weakref
+from headwater.cli import main
+
+class Thing: ...
+
+def app(prog_name):
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    del thing
+    sys.exit(9)
+
+sys.modules["headwater.cli.app"] = types.SimpleNamespace(app=app)
+sys.argv = ["headwater", "up"]
+main()
+"""
+
+
+def test_a_signal_is_heard_where_python_cannot_raise() -> None:
+    """In a weakref's callback an exception is printed and forgotten; imports run many of them."""
+    done = subprocess.run(
+        [sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_second_signal_does_not_wait_for_a_child_that_hangs(tmp_path: Path) -> None:
