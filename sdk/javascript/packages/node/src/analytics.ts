@@ -1,15 +1,17 @@
 // The client: calls in, requests and reports out.
 import { ADMITTED, Admission } from './admission.js'
 import { type Admitted, Calls, Scoped } from './calls.js'
-import { type Clock, Delivery } from './delivery.js'
+import { type Clock, realClock } from './clock.js'
+import { Delivery } from './delivery.js'
 import { complain, Emitter, type Events, guarded } from './emitter.js'
-import { base64, byteLength, encode, TooManyValues, text } from './encode.js'
+import { base64, text } from './encode.js'
 import { holds, holdsNothing, type Leaving } from './exit.js'
+import { Intake } from './intake.js'
 import { Ledger } from './ledger.js'
-import { library, messageOf, nested, Refused } from './message.js'
+import { library, messageOf, nested, refusal } from './message.js'
 import { middlewareOf, type Plugin, through } from './middleware.js'
 import { type Failure, Outcomes } from './outcomes.js'
-import { Queue } from './queue.js'
+import { type Entry, Queue } from './queue.js'
 import { loaded, NOTHING, scope, within } from './scope.js'
 import { type AnalyticsSettings, checked, type Settings } from './settings.js'
 import { LONGEST_TIMER, type Transport, transport } from './transport.js'
@@ -17,8 +19,6 @@ import type { Callback, FlushReport, Id, Kind, Message, Middleware, Params, Scop
 import { uuid7Generator } from './uuid7.js'
 import { version } from './version.js'
 
-/** The largest event that is sent, in bytes. */
-export const EVENT_BYTES = 32_768
 const FLUSH_TIMEOUT = 10_000
 
 /** Parts that tests replace. */
@@ -51,6 +51,7 @@ export class Analytics extends Calls implements Leaving {
   private readonly middleware: { name: string; run: Middleware }[] = []
   /** Events on their way through a middleware that takes its time. */
   private readonly pending = new Set<Promise<void>>()
+  private readonly intake: Intake
   private scope: Scope = NOTHING
   private closed = false
   /** Closed, and all that was left given up: what a slow middleware hands on now comes too late. */
@@ -63,9 +64,7 @@ export class Analytics extends Calls implements Leaving {
     this.settings = checked(settings)
     const { httpClient, httpRequestTimeout } = this.settings
     this.parts = {
-      now: Date.now,
-      random: Math.random,
-      timer: realTimer,
+      ...realClock(),
       ids: uuid7Generator(),
       transport: transport(httpClient, httpRequestTimeout),
       ...internals,
@@ -79,6 +78,7 @@ export class Analytics extends Calls implements Leaving {
       () => this.parts.timer(LONGEST_TIMER, () => {}, true),
     )
     this.delivery = this.createDelivery()
+    this.intake = this.createIntake()
     guarded("a listener of 'initialize'", () => this.emitter.emit('initialize', settings))
   }
 
@@ -151,6 +151,7 @@ export class Analytics extends Calls implements Leaving {
     timeout = FLUSH_TIMEOUT,
     close = false,
   }: FlushOptions = {}): Promise<FlushReport> => {
+    this.intake.end()
     if (close) this.closed = true
     await this.settle(timeout)
     if (close) this.giveUp('closed')
@@ -169,7 +170,7 @@ export class Analytics extends Calls implements Leaving {
   }
 
   private get waiting(): number {
-    return this.delivery.waiting + this.admission.waiting + this.pending.size
+    return this.delivery.waiting + this.admission.waiting + this.pending.size + this.intake.waiting
   }
 
   private createDelivery(): Delivery {
@@ -200,6 +201,23 @@ export class Analytics extends Calls implements Leaving {
     )
   }
 
+  private createIntake(): Intake {
+    const { overflow, strict } = this.settings
+    return new Intake(overflow !== 'block' && !strict && this.parts.keep === undefined, {
+      entry: (entry) => this.admit(entry),
+      warning: (warning) => {
+        this.ledger.warn(warning)
+        this.emitter.emit('warning', warning)
+      },
+      refused: (failed, error) => this.refuse(failed, error),
+      // The script may end first, by a call in a beforeExit of the app's own.
+      begins: () => holds(this),
+      ends: () => {
+        if (this.waiting === 0) holdsNothing(this)
+      },
+    })
+  }
+
   private call(
     kind: Kind,
     given: Params,
@@ -225,6 +243,7 @@ export class Analytics extends Calls implements Leaving {
   }
 
   private refuse(failed: Failure, error: unknown): void {
+    this.intake.end()
     const { code, message } = refusal(error)
     this.outcomes.rejected(failed, code, message)
   }
@@ -235,7 +254,7 @@ export class Analytics extends Calls implements Leaving {
       this.outcomes.dropped({ ...message, callback }, 'closed')
       return ADMITTED
     }
-    return this.middleware.length === 0 ? this.enqueue(message, callback) : this.changed(message, callback)
+    return this.middleware.length === 0 ? this.intake.put(message, callback) : this.changed(message, callback)
   }
 
   /** Lets the middleware have the message first. */
@@ -247,7 +266,7 @@ export class Analytics extends Calls implements Leaving {
       return ADMITTED
     }
     const next = (result: Message | null) =>
-      result === null ? this.outcomes.leftOut(failed) : this.enqueue(result, callback)
+      result === null ? this.outcomes.leftOut(failed) : this.intake.put(result, callback)
     const fails = (error: unknown) => {
       complain(`a middleware failed at ${failed.type} ${failed.messageId}, which is dropped: ${text(error)}`)
       this.outcomes.dropped(failed, 'middleware')
@@ -272,24 +291,13 @@ export class Analytics extends Calls implements Leaving {
     return later
   }
 
-  private enqueue(message: Message, callback: Callback | undefined): Admitted {
-    const { messageId, type } = message
-    const { json, problems } = encode(message)
-    const bytes = byteLength(json)
-    if (bytes > EVENT_BYTES)
-      throw new Refused('event_too_large', `the event has ${bytes} bytes, at most ${EVENT_BYTES} are sent`)
-    for (const problem of problems) {
-      const warning = { messageId, type, ...problem }
-      this.ledger.warn(warning)
-      this.emitter.emit('warning', warning)
-    }
-    const entry = { json, bytes, messageId, type, callback }
+  private admit(entry: Entry): Admitted {
     if (this.gone) {
       this.outcomes.dropped(entry, 'closed')
       return ADMITTED
     }
     if (this.parts.keep === undefined) return this.admission.admit(entry)
-    this.parts.keep(json)
+    this.parts.keep(entry.json)
     this.outcomes.delivered(entry)
     return ADMITTED
   }
@@ -338,12 +346,14 @@ export class Analytics extends Calls implements Leaving {
   private async drain(over: () => boolean): Promise<void> {
     while (this.waiting > 0 && !over()) {
       if (this.pending.size > 0) await Promise.all(this.pending)
+      this.intake.end()
       this.delivery.hurry()
       await this.delivery.run()
     }
   }
 
   private giveUp(reason: 'closed' | 'exit'): void {
+    this.intake.end()
     this.closed = this.gone = true
     this.timer?.()
     this.timer = undefined
@@ -364,17 +374,4 @@ export class Analytics extends Calls implements Leaving {
     if (now !== this.stamped.at) this.stamped = { at: now, iso: new Date(now).toISOString() }
     return this.stamped.iso
   }
-}
-
-function refusal(error: unknown): { code: string; message: string } {
-  if (error instanceof Refused) return error
-  if (error instanceof TooManyValues)
-    return { code: 'event_too_large', message: 'the event has more values than fit into 32 KiB' }
-  return { code: 'bad_request', message: `reading the arguments failed: ${text(error)}` }
-}
-
-function realTimer(ms: number, then: () => void, hold: boolean): () => void {
-  const timer = setTimeout(then, Math.min(ms, LONGEST_TIMER)) as unknown as number | { unref?(): void }
-  if (!hold && typeof timer === 'object') timer.unref?.()
-  return () => clearTimeout(timer as unknown as number)
 }

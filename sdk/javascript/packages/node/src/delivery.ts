@@ -1,5 +1,6 @@
 // Sends what waits: one request at a time, in order, again and again until the server has answered for each event.
 import { type Answer, backoff, judge, type Refusal, type Verdict } from './answers.js'
+import type { Clock } from './clock.js'
 import { text } from './encode.js'
 import type { Entry, Queue } from './queue.js'
 import type { HttpRequest, Transport } from './transport.js'
@@ -7,14 +8,6 @@ import type { Drop } from './types.js'
 
 /** Bytes of events in a request: a collector takes 512,000 with what is around them. */
 export const REQUEST_BYTES = 475_000
-
-/** Time and chance, from outside, so that tests need not wait. */
-export interface Clock {
-  now(): number
-  random(): number
-  /** Calls `then` after `ms`, without keeping the process alive unless `hold`; returns what takes that back. */
-  timer(ms: number, then: () => void, hold: boolean): () => void
-}
 
 /** Who hears what becomes of an event. Nothing here may throw. */
 export interface Outcome {

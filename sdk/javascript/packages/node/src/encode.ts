@@ -38,53 +38,89 @@ const NONE: readonly Problem[] = []
 const SURROGATES = /\p{Surrogate}/gu
 
 export function encode(message: object): Encoded {
-  values = 0
-  try {
-    if (plain(message, 0)) {
-      const json = JSON.stringify(message)
-      // An escape that begins so stands for half a character, which JSON readers refuse, or for a text that only looks like it.
-      if (!json.includes('\\ud')) return { json, problems: NONE }
-    }
-  } catch (error) {
-    if (error instanceof TooManyValues) throw error
-    // A getter or a toJSON threw: the walk below finds out which one.
-  }
+  const copy = plainCopy(message)
+  return copy === undefined ? encodeOdd(message) : encodePlain(copy)
+}
+
+/** What plainCopy made, to JSON. */
+export function encodePlain(copy: object): Encoded {
+  const json = JSON.stringify(copy)
+  // An escape that begins so stands for half a character, which JSON readers refuse, or for a text that only looks like it.
+  return json.includes('\\ud') ? encodeOdd(copy) : { json, problems: NONE }
+}
+
+function encodeOdd(message: object): Encoded {
   values = 0
   const walk: Walk = { problems: [], above: [] }
   return { json: JSON.stringify(clean(message, '', walk)), problems: walk.problems }
+}
+
+/** Thrown, always the same one, at what JSON.stringify alone does wrong. */
+const ODD = new Error('not plain data')
+let room = 0
+
+/** A copy that no later change reaches, of a message of plain data; undefined where it has other values, or too many. */
+export function plainCopy(message: object): object | undefined {
+  room = MAX_VALUES
+  try {
+    return copiedFields({ ...message }, 0)
+  } catch {
+    // Also a getter or a toJSON that threw: encodeOdd finds out which one.
+    return undefined
+  }
+}
+
+function copied(value: object, depth: number): unknown {
+  if (value instanceof Date) return unchanging(value.toJSON())
+  if (depth > MAX_DEPTH || typeof (value as { toJSON?: unknown }).toJSON === 'function') throw ODD
+  if (Array.isArray(value)) return copiedItems(value, depth)
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) throw ODD
+  return copiedFields({ ...value }, depth)
+}
+
+/** Puts copies in the place of the objects that `fields` has. */
+function copiedFields(fields: Record<string, unknown>, depth: number): object {
+  for (const key in fields) {
+    const item = fields[key]
+    if (typeof item !== 'object' || item === null) unchanging(item)
+    // To set __proto__ makes no field, and to set one that is inherited makes one too many.
+    else if (key === '__proto__' || !Object.hasOwn(fields, key)) throw ODD
+    else fields[key] = copied(item, depth + 1)
+  }
+  return fields
+}
+
+function copiedItems(list: readonly unknown[], depth: number): unknown[] {
+  const copy: unknown[] = []
+  for (let i = 0; i < list.length; i++) {
+    const item = list[i]
+    copy.push(typeof item === 'object' && item !== null ? copied(item, depth + 1) : unchanging(item))
+  }
+  return copy
+}
+
+/** A value that needs no copy. JSON takes a byte or more for each, and for each character of a text. */
+function unchanging(value: unknown): unknown {
+  switch (typeof value) {
+    case 'string':
+      room -= value.length
+      break
+    case 'number':
+    case 'boolean':
+    case 'undefined':
+      break
+    default:
+      if (value !== null) throw ODD
+  }
+  if (--room < 0) throw ODD
+  return value
 }
 
 let values = 0
 
 function count(): void {
   if (++values > MAX_VALUES) throw new TooManyValues()
-}
-
-/** Whether JSON.stringify alone does the right thing. */
-function plain(value: unknown, depth: number): boolean {
-  switch (typeof value) {
-    case 'string':
-    case 'number':
-    case 'boolean':
-    case 'undefined':
-      count()
-      return true
-    case 'object':
-      break
-    default:
-      return false
-  }
-  count()
-  if (value === null) return true
-  if (depth > MAX_DEPTH) return false
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) if (!plain(value[i], depth + 1)) return false
-    return true
-  }
-  const prototype = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) return value instanceof Date
-  for (const key in value) if (!plain((value as Record<string, unknown>)[key], depth + 1)) return false
-  return true
 }
 
 interface Walk {

@@ -1,5 +1,6 @@
 // A call's arguments to a message, or the reason why it cannot be one. Pure; the codes are the collector's own.
 
+import { TooManyValues, text } from './encode.js'
 import type { Kind, Message, Params, Scope, Timestamp, Values } from './types.js'
 import { version } from './version.js'
 
@@ -20,6 +21,14 @@ export class Refused extends Error {
     super(message)
     this.name = 'Refused'
   }
+}
+
+/** Whatever a call failed with, as the report has it. */
+export function refusal(error: unknown): { code: string; message: string } {
+  if (error instanceof Refused) return error
+  if (error instanceof TooManyValues)
+    return { code: 'event_too_large', message: 'the event has more values than fit into 32 KiB' }
+  return { code: 'bad_request', message: `reading the arguments failed: ${text(error)}` }
 }
 
 const ID_CHARS = 500
