@@ -37,22 +37,16 @@ export class TooManyValues extends Error {}
 const NONE: readonly Problem[] = []
 const SURROGATES = /\p{Surrogate}/gu
 
-export function encode(message: object): Encoded {
-  const copy = plainCopy(message)
-  return copy === undefined ? encodeOdd(message) : encodePlain(copy)
-}
-
-/** What plainCopy made, to JSON. */
-export function encodePlain(copy: object): Encoded {
-  const json = JSON.stringify(copy)
-  // An escape that begins so stands for half a character, which JSON readers refuse, or for a text that only looks like it.
-  return json.includes('\\ud') ? encodeOdd(copy) : { json, problems: NONE }
-}
-
-function encodeOdd(message: object): Encoded {
+/** A message to JSON; `copy` is what `plainCopy` made of it. Throws TooManyValues. */
+export function encode(message: object, copy: object | undefined): Encoded {
+  if (copy !== undefined) {
+    const json = JSON.stringify(copy)
+    // An escape that begins so stands for half a character, which JSON readers refuse, or for a text that only looks like it.
+    if (!json.includes('\\ud')) return { json, problems: NONE }
+  }
   values = 0
   const walk: Walk = { problems: [], above: [] }
-  return { json: JSON.stringify(clean(message, '', walk)), problems: walk.problems }
+  return { json: JSON.stringify(clean(copy ?? message, '', walk)), problems: walk.problems }
 }
 
 /** Thrown, always the same one, at what JSON.stringify alone does wrong. */
@@ -65,7 +59,7 @@ export function plainCopy(message: object): object | undefined {
   try {
     return copiedFields({ ...message }, 0)
   } catch {
-    // Also a getter or a toJSON that threw: encodeOdd finds out which one.
+    // Also a getter or a toJSON that threw: the walk below finds out which one.
     return undefined
   }
 }
@@ -84,8 +78,8 @@ function copiedFields(fields: Record<string, unknown>, depth: number): object {
   for (const key in fields) {
     const item = fields[key]
     if (typeof item !== 'object' || item === null) unchanging(item)
-    // To set __proto__ makes no field, and to set one that is inherited makes one too many.
-    else if (key === '__proto__' || !Object.hasOwn(fields, key)) throw ODD
+    // What somebody added to Object.prototype would become a field.
+    else if (!Object.hasOwn(fields, key)) throw ODD
     else fields[key] = copied(item, depth + 1)
   }
   return fields
@@ -162,7 +156,6 @@ function guarded(value: object, path: string, walk: Walk): unknown {
 }
 
 function cleanObject(value: object, path: string, walk: Walk): unknown {
-  if (Array.isArray(value)) return list(value, path, walk)
   if (value instanceof Map) return record(value, path, walk)
   if (value instanceof Set) return list(value, path, walk)
   if (value instanceof ArrayBuffer) return base64(new Uint8Array(value))
@@ -171,6 +164,7 @@ function cleanObject(value: object, path: string, walk: Walk): unknown {
     const json = (value as { toJSON(): unknown }).toJSON()
     return json === value ? record(Object.entries(value), path, walk) : clean(json, path, walk)
   }
+  if (Array.isArray(value)) return list(value, path, walk)
   if (value instanceof Error) return record(errorFields(value), path, walk)
   if (value instanceof RegExp || value instanceof URLSearchParams) return String(value)
   if (value instanceof String || value instanceof Number || value instanceof Boolean)

@@ -3,7 +3,7 @@
 import { ADMITTED } from './admission.js'
 import { Burst } from './burst.js'
 import type { Admitted } from './calls.js'
-import { byteLength, type Encoded, encode, encodePlain, plainCopy } from './encode.js'
+import { byteLength, type Encoded, encode, plainCopy } from './encode.js'
 import { Refused } from './message.js'
 import type { Failure } from './outcomes.js'
 import type { Entry } from './queue.js'
@@ -44,13 +44,13 @@ export class Intake {
   /** Throws Refused and TooManyValues, where it is encoded at once. */
   put(message: Message, callback: Callback | undefined): Admitted {
     const { messageId, type } = message
-    const copy = this.defers ? plainCopy(message) : undefined
-    if (copy !== undefined) {
+    const copy = plainCopy(message)
+    if (copy !== undefined && this.defers) {
       this.burst.add({ messageId, type, callback, copy })
       return ADMITTED
     }
     this.end()
-    return this.admit({ messageId, type, callback }, encode(message))
+    return this.admit({ messageId, type, callback }, encode(message, copy))
   }
 
   /** Encodes what waits. */
@@ -60,7 +60,7 @@ export class Intake {
 
   private write(called: Called): void {
     try {
-      this.admit(called, encodePlain(called.copy))
+      this.admit(called, encode(called.copy, called.copy))
     } catch (error) {
       this.outcome.refused(called, error)
     }

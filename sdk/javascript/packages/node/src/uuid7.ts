@@ -11,7 +11,7 @@ export function randomBytes(into: Uint8Array): void {
 
 /** A generator: 48 bits of milliseconds, 12 that count within one, 62 random ones. Never goes back when the clock does. */
 export function uuid7Generator(fill: (into: Uint8Array) => void = randomBytes): (now: number) => string {
-  const pool = new Uint8Array(1024)
+  const pool = new Uint8Array(4096)
   let at = pool.length
   let last = -1
   let count = 0

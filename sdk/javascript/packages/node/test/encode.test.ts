@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createContext, runInContext } from 'node:vm'
-import { byteLength, encode, MAX_DEPTH, TooManyValues } from '../src/encode.js'
+import { byteLength, encode as encoded, MAX_DEPTH, plainCopy, TooManyValues } from '../src/encode.js'
+
+const encode = (message: object) => encoded(message, plainCopy(message))
 
 const round = (value: unknown) => {
   const { json, problems } = encode({ v: value })
@@ -127,10 +129,34 @@ test('a value that explodes when it is written out is refused early', () => {
 })
 
 test('a key named __proto__ is a key', () => {
-  const { json } = encode({ v: JSON.parse('{"__proto__": {"a": 1}}'), also: 1n })
-  assert.equal(json, '{"v":{"__proto__":{"a":1}},"also":1}')
+  const v = JSON.parse('{"__proto__": {"a": 1}}')
+  assert.equal(encode({ v }).json, '{"v":{"__proto__":{"a":1}}}')
+  assert.equal(encode({ v, also: 1n }).json, '{"v":{"__proto__":{"a":1}},"also":1}')
 })
 
 test('bytes are counted in UTF-8', () => {
   assert.equal(byteLength('aé🛒'), 7)
+})
+
+test('what is inherited is not copied along', () => {
+  const polluted = Object.prototype as { extra?: unknown }
+  polluted.extra = [1]
+  try {
+    assert.equal(encode({ v: { b: new Date(0) } }).json, '{"v":{"b":"1970-01-01T00:00:00.000Z"}}')
+  } finally {
+    delete polluted.extra
+  }
+})
+
+test('a toJSON that is hidden, on a list, or on a Date is honoured', () => {
+  const hidden = Object.defineProperty({ a: 1 }, 'toJSON', { value: () => 'hidden' })
+  const list = Object.assign([1], { toJSON: () => 'list' })
+  const date = Object.assign(new Date(0), { toJSON: () => ({ own: 1n }) })
+  assert.equal(encode({ hidden, list, date }).json, '{"hidden":"hidden","list":"list","date":{"own":1}}')
+})
+
+test('a list with a hole too large to walk is refused early', () => {
+  const list: number[] = []
+  list[4e9] = 1
+  assert.throws(() => encode({ list }), TooManyValues)
 })

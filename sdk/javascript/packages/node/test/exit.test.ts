@@ -89,6 +89,40 @@ test('a client that holds nothing delays nothing, and goes on after a beforeExit
   assert.deepEqual(collector.events, ['first', 'later', 'later'])
 })
 
+test("what a beforeExit listener of the app's own calls, without a turn of the loop, is delivered", async () => {
+  const { code } = await finished(
+    start(
+      `const analytics = new Analytics({ writeKey: 'wk', host })
+       process.once('beforeExit', () => analytics.track({ userId: 'u1', event: 'last' }))
+       analytics.track({ userId: 'u1', event: 'first' })
+       await analytics.flush()`,
+      collector.host,
+    ),
+  )
+  assert.equal(code, 0)
+  assert.deepEqual(collector.events, ['first', 'last'])
+})
+
+test('a client that is let go of after its only event was refused can be collected', async () => {
+  const { stdout } = await finished(
+    start(
+      `const use = () => {
+         const analytics = new Analytics({ writeKey: 'wk', host }).on('error', ({ code }) => console.log(code))
+         analytics.track({ userId: 'u1', event: 'A', properties: { text: 'é'.repeat(20_000) } })
+         return new WeakRef(analytics)
+       }
+       const client = use()
+       await new Promise((resolve) => setTimeout(resolve, 1))
+       gc()
+       console.log(client.deref())`,
+      collector.host,
+      process.execPath,
+      ['--expose-gc', '--input-type=module', '--eval'],
+    ),
+  )
+  assert.equal(stdout, 'event_too_large\nundefined\n')
+})
+
 test('a process that is awaiting a flush to a collector that is away stays until the flush says so', async () => {
   const { host } = collector
   await collector.stop()
