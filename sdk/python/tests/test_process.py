@@ -434,3 +434,23 @@ def test_a_full_spill_directory_falls_back_on_memory_and_reports_what_fits_nowhe
     assert {item.reason for item in report.dropped} == {"spill_failed"}
     assert report.delivered + report.dropped_count == 11
     assert report.delivered > 3
+
+
+def test_the_import_brings_no_module_that_takes_long() -> None:
+    """Each of these would add a tenth to the whole of what an app waits for at its start, `typing` nearly as much again."""
+    slow = "asyncio base64 dataclasses datetime email enum http inspect json logging random re ssl typing urllib uuid"
+    code = f"import sys, headwater_sdk; print([name for name in {slow.split()} if name in sys.modules])"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            code,
+        ],  # -S: what a `.pth` file of this machine imports is not the package's
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env={"PYTHONPATH": str(SOURCE)},
+    )
+    assert done.stdout == "[]\n"

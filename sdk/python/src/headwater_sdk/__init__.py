@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Optional
 
 from headwater_sdk._client import FLUSH_S, Client
 from headwater_sdk._context import bind
@@ -22,7 +21,10 @@ from headwater_sdk._message import Refused
 from headwater_sdk._report import DeliveryError, Dropped, FlushReport, Rejected
 from headwater_sdk._version import VERSION
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Optional
+
     from headwater_sdk import b2b as b2b
     from headwater_sdk._async import AsyncClient
     from headwater_sdk._calls import Result

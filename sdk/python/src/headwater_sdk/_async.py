@@ -14,10 +14,12 @@ from headwater_sdk._client import FLUSH_S, shell
 from headwater_sdk._core import Batch
 from headwater_sdk._pipeline import Pipeline, Shell
 from headwater_sdk._preload import preload
-from headwater_sdk._report import Event, FlushReport, merged
+from headwater_sdk._report import FlushReport, merged
 
 if TYPE_CHECKING:
     import ssl
+
+    from headwater_sdk._report import Event
 
 
 PAUSE_S = 0.05

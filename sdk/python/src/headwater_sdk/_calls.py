@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from headwater_sdk._context import NOTHING, bind, current
 from headwater_sdk._core import MOST_EVENT_BYTES
@@ -21,21 +20,23 @@ from headwater_sdk._message import (
     check,
     finish,
 )
-from headwater_sdk._report import DeliveryError, Event
+from headwater_sdk._report import DeliveryError
 from headwater_sdk._time import iso
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
     import uuid
+    from typing import Any, Callable, Optional, Union
 
     from headwater_sdk._options import Settings
+    from headwater_sdk._report import Event
     from headwater_sdk.b2b import B2B
 
     Id = Union[str, int, float, uuid.UUID, None]
     Moment = Union[dt.datetime, str, float, None]
-
-Object = Optional[dict[str, Any]]
-Result = tuple[bool, dict[str, Any]]
+    Object = Optional[dict[str, Any]]
+    Result = tuple[bool, dict[str, Any]]
 
 MOST_ACCOUNTS = 10_000
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Optional
 
 from headwater_sdk import _exit, _options
 from headwater_sdk._calls import Calls
@@ -11,11 +10,15 @@ from headwater_sdk._core import Core
 from headwater_sdk._http import HttpTransport
 from headwater_sdk._log import log
 from headwater_sdk._pipeline import Pipeline, Shell
-from headwater_sdk._report import DeliveryError, Event, FlushReport
+from headwater_sdk._report import DeliveryError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     import ssl
+    from typing import Any, Optional
+
+    from headwater_sdk._report import Event, FlushReport
 
 FLUSH_S = 30.0
 

@@ -6,8 +6,14 @@ Carried by one context variable, so that threads, asyncio tasks and requests do 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from types import MappingProxyType, TracebackType
-from typing import Any, Mapping, NamedTuple
+from types import MappingProxyType
+
+from headwater_sdk._record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Mapping
 
 
 class Bound(NamedTuple):

@@ -7,10 +7,53 @@ cases run it in virtual time. Whoever drives it holds the lock.
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, NamedTuple, Optional, Protocol
 
-from headwater_sdk._answers import Answer, fate, refusal, rejections, wait_after
+from headwater_sdk._answers import fate, refusal, rejections, wait_after
+from headwater_sdk._record import NamedTuple
 from headwater_sdk._report import Ledger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional, Protocol
+
+    from headwater_sdk._answers import Answer
+
+    class Claim(Protocol):
+        """Events that were taken from a disk: crossed out when all are settled, or given back."""
+
+        def settled(self, count: int) -> None:
+            """Note that so many of its events are settled."""
+            ...
+
+        def release(self) -> None:
+            """Give them back: this process will not send them."""
+            ...
+
+    class Disk(Protocol):
+        """Where events wait that are not in memory (`overflow="spill"`)."""
+
+        count: int  # events that this process put there and did not take back
+
+        def put(self, event: bytes) -> bool:
+            """Keep an event; False when that failed."""
+            ...
+
+        def close(self) -> None:
+            """Leave what waits to other processes or the next start."""
+            ...
+
+        def wants(self) -> bool:
+            """Whether new events go to the disk although memory has room: older ones wait there."""
+            ...
+
+        def pending(self) -> bool:
+            """Whether it is worth to look for events."""
+            ...
+
+        def take(self) -> Optional[Batch]:
+            """Return events that waited, this process's or a dead one's, or None."""
+            ...
+
 
 MOST_EVENT_BYTES = 32_768
 MOST_REQUEST_BYTES = 475_000
@@ -29,18 +72,6 @@ class Limits(NamedTuple):
     max_retries: int = 10
 
 
-class Claim(Protocol):
-    """Events that were taken from a disk: crossed out when all are settled, or given back."""
-
-    def settled(self, count: int) -> None:
-        """Note that so many of its events are settled."""
-        ...
-
-    def release(self) -> None:
-        """Give them back: this process will not send them."""
-        ...
-
-
 class Batch:
     """Events of one request. It stays the same at every attempt."""
 
@@ -56,32 +87,6 @@ class Batch:
         """Split in order, the first half the larger."""
         middle = (len(self.events) + 1) // 2
         return Batch(self.events[:middle], self.claim), Batch(self.events[middle:], self.claim)
-
-
-class Disk(Protocol):
-    """Where events wait that are not in memory (`overflow="spill"`)."""
-
-    count: int  # events that this process put there and did not take back
-
-    def put(self, event: bytes) -> bool:
-        """Keep an event; False when that failed."""
-        ...
-
-    def close(self) -> None:
-        """Leave what waits to other processes or the next start."""
-        ...
-
-    def wants(self) -> bool:
-        """Whether new events go to the disk although memory has room: older ones wait there."""
-        ...
-
-    def pending(self) -> bool:
-        """Whether it is worth to look for events."""
-        ...
-
-    def take(self) -> Optional[Batch]:
-        """Return events that waited, this process's or a dead one's, or None."""
-        ...
 
 
 class Core:

@@ -11,12 +11,15 @@ not know) is walked in Python, which also knows the path of each part:
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import Any, Callable, Iterable, NamedTuple, Optional
-
+from headwater_sdk._record import NamedTuple
 from headwater_sdk._values import plain
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterable, Optional
+
 MOST_LEVELS = 100
+_INFINITY = float("inf")
 
 
 class Problem(NamedTuple):
@@ -94,7 +97,7 @@ class _Walk:
         if value is None or issubclass(kind, (str, bool)):
             return value
         if issubclass(kind, float):
-            return float(value) if isfinite(value) else None
+            return float(value) if -_INFINITY < value < _INFINITY else None  # NaN compares with nothing
         if issubclass(kind, int):
             return self._integer(value, path)
         if id(value) in self._ancestors:

@@ -12,23 +12,25 @@ import sys
 import threading
 import time
 import weakref
-from typing import Any, Protocol
 
 from headwater_sdk._preload import preload_now
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
 
-class Ends(Protocol):
-    """What has to be told about exit and fork."""
+    class Ends(Protocol):
+        """What has to be told about exit and fork."""
 
-    exit_timeout: float
+        exit_timeout: float
 
-    def at_exit(self, timeout: float) -> None:
-        """Deliver within so many seconds."""
-        ...
+        def at_exit(self, timeout: float) -> None:
+            """Deliver within so many seconds."""
+            ...
 
-    def after_fork(self) -> None:
-        """Begin anew in the child."""
-        ...
+        def after_fork(self) -> None:
+            """Begin anew in the child."""
+            ...
 
 
 _known: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
 from headwater_sdk._answers import Answer, lost
+from headwater_sdk._record import NamedTuple
 from headwater_sdk._version import VERSION
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import http.client
     import ssl
+    from typing import Callable, Optional
     from urllib.parse import SplitResult
 
 MOST_ANSWER_BYTES = 1 << 20

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
-
 from headwater_sdk._time import given
 from headwater_sdk._version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 LIBRARY = {"name": "headwater-python", "version": VERSION}
 BARE_CONTEXT = f',"context":{{"library":{{"name":"{LIBRARY["name"]}","version":"{VERSION}"}}}}}}'.encode()

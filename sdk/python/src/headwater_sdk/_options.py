@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
-from headwater_sdk._core import Disk, Limits
+from headwater_sdk._core import Limits
 from headwater_sdk._http import Target
 from headwater_sdk._log import log
+from headwater_sdk._record import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from typing import Any, Callable, Optional
 
-OnError = Callable[[Exception, "list[dict[str, Any]]"], Any]
+    from headwater_sdk._core import Disk
+
+    OnError = Callable[[Exception, list[dict[str, Any]]], Any]
+
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE; `inspect` takes longer to import than the rest of the package
 _LONGEST_TIMEOUT_S = 86_400  # what a socket takes is bounded too
 POLICIES = ("drop_oldest", "drop_newest", "block", "spill")

@@ -8,32 +8,38 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Callable, NamedTuple, Optional, Protocol
 
-from headwater_sdk._answers import Answer
-from headwater_sdk._core import Batch, Core
 from headwater_sdk._exit import keep
-from headwater_sdk._http import Target
 from headwater_sdk._log import log
 from headwater_sdk._preload import preload
-from headwater_sdk._report import DeliveryError, Event, FlushReport, decode, merged
+from headwater_sdk._record import NamedTuple
+from headwater_sdk._report import DeliveryError, decode, merged
 from headwater_sdk._time import iso
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional, Protocol
+
+    from headwater_sdk._answers import Answer
+    from headwater_sdk._core import Batch, Core
+    from headwater_sdk._http import Target
+    from headwater_sdk._report import Event, FlushReport
+
+    class Transport(Protocol):
+        """Sends one request and waits for its answer; never raises but for interrupts."""
+
+        def send(self, body: bytes, attempts: int, within: Optional[float] = None) -> Answer:
+            """Return the answer, with status 0 where none came (`within` so many seconds, or the target's timeout)."""
+            ...
+
+        def close(self) -> None:
+            """Close what is open."""
+            ...
+
 
 JOIN_S = 0.2
 TELL_AFTER = 5  # failed attempts of a batch, some seconds: a host that is wrong, or an outage, is worth a line in the log
 IDLE_S = 10.0  # a thread without work ends after this; the next call starts another one
-
-
-class Transport(Protocol):
-    """Sends one request and waits for its answer; never raises but for interrupts."""
-
-    def send(self, body: bytes, attempts: int, within: Optional[float] = None) -> Answer:
-        """Return the answer, with status 0 where none came (`within` so many seconds, or the target's timeout)."""
-        ...
-
-    def close(self) -> None:
-        """Close what is open."""
-        ...
 
 
 class Shell(NamedTuple):

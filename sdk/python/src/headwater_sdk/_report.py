@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Union
+from headwater_sdk._record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Union
+
+    Event = Union[bytes, dict[str, Any]]  # as serialised, or as called where it could not be
 
 MOST_DETAILS = 1_000
-
-Event = Union[bytes, "dict[str, Any]"]  # as serialised, or as called where it could not be
 
 
 class Rejected(NamedTuple):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 _last = (
     -1,

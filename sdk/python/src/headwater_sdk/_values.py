@@ -21,11 +21,13 @@ No library is imported for this: types are known by name, along the order in whi
 
 from __future__ import annotations
 
-import base64
 import sys
-from collections.abc import Callable, Mapping, Sequence, ValuesView
+from collections.abc import Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 _MOST_TYPES = 1_000  # an app that makes classes at run time must not fill memory with them
 _known: dict[type, Callable[[Any], Any] | None] = {}
@@ -69,7 +71,9 @@ def _text_of_bytes(value: Any) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return base64.b64encode(raw).decode()
+        from base64 import b64encode
+
+        return b64encode(raw).decode()
 
 
 def _model(value: Any) -> Any:

@@ -11,13 +11,16 @@ default client during the test, so that `headwater_sdk.track(...)` anywhere in t
 from __future__ import annotations
 
 import json
-from typing import Any, Generator, Iterator, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Generator, Iterator, Mapping, Optional
 
 from headwater_sdk import _options
 from headwater_sdk._calls import Calls
 from headwater_sdk._core import MOST_EVENT_BYTES
 from headwater_sdk._message import Refused
-from headwater_sdk._report import Event, FlushReport, Rejected
+from headwater_sdk._report import FlushReport, Rejected
+
+if TYPE_CHECKING:
+    from headwater_sdk._report import Event
 
 Message = dict[str, Any]
 _KEYS = {
