@@ -13,6 +13,7 @@ from headwater_sdk._log import log
 from headwater_sdk._message import (
     BARE_CONTEXT,
     LIBRARY,
+    REST_OF_CONTEXT,
     Refused,
     add_id,
     add_object,
@@ -65,10 +66,9 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say that a user did something."""
-        body = ("properties", properties)
-        parts = (("event", event),)
+        names = (("event", event),)
         extra = (context, timestamp, integrations, message_id)
-        return self._call("track", user_id, anonymous_id, body, extra, parts=parts)
+        return self._call("track", user_id, anonymous_id, extra, (), names, "properties", properties)
 
     def identify(
         self,
@@ -81,9 +81,8 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say who a user is."""
-        body = ("traits", traits)
         extra = (context, timestamp, integrations, message_id)
-        return self._call("identify", user_id, anonymous_id, body, extra)
+        return self._call("identify", user_id, anonymous_id, extra, (), (), "traits", traits)
 
     def alias(
         self,
@@ -97,7 +96,7 @@ class Calls:
         """Say that two ids are one user."""
         ids = (("previousId", previous_id),)
         extra = (context, timestamp, integrations, message_id)
-        return self._call("alias", user_id, None, None, extra, ids=ids)
+        return self._call("alias", user_id, None, extra, ids, (), "", None)
 
     def group(
         self,
@@ -111,10 +110,9 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say which account a user belongs to, and what is known about the account."""
-        body = ("traits", traits)
         ids = (("groupId", group_id),)
         extra = (context, timestamp, integrations, message_id)
-        return self._call("group", user_id, anonymous_id, body, extra, ids=ids)
+        return self._call("group", user_id, anonymous_id, extra, ids, (), "traits", traits)
 
     def page(
         self,
@@ -129,10 +127,9 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say that a user saw a page."""
-        body = ("properties", properties)
-        parts = (("category", category), ("name", name))
+        names = (("category", category), ("name", name))
         extra = (context, timestamp, integrations, message_id)
-        return self._call("page", user_id, anonymous_id, body, extra, parts=parts)
+        return self._call("page", user_id, anonymous_id, extra, (), names, "properties", properties)
 
     def screen(
         self,
@@ -147,10 +144,9 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say that a user saw a screen of a mobile app."""
-        body = ("properties", properties)
-        parts = (("category", category), ("name", name))
+        names = (("category", category), ("name", name))
         extra = (context, timestamp, integrations, message_id)
-        return self._call("screen", user_id, anonymous_id, body, extra, parts=parts)
+        return self._call("screen", user_id, anonymous_id, extra, (), names, "properties", properties)
 
     @property
     def b2b(self) -> B2B:
@@ -188,10 +184,11 @@ class Calls:
         kind: str,
         user_id: Id,
         anonymous_id: Id,
-        body: Optional[tuple[str, Object]],
         extra: tuple[Object, Moment, Object, Id],
-        parts: tuple[tuple[str, Any], ...] = (),
-        ids: tuple[tuple[str, Any], ...] = (),
+        ids: tuple[tuple[str, Any], ...],
+        names: tuple[tuple[str, Any], ...],
+        body_key: str,
+        body: Object,
     ) -> Result:
         message: dict[str, Any] = {
             "type": kind,
@@ -199,7 +196,17 @@ class Calls:
             "timestamp": iso(self._wall()),
         }
         try:
-            self._fill(message, user_id, anonymous_id, body, extra, parts, ids)
+            context, timestamp, integrations, message_id = extra
+            if message_id:
+                add_id(message, "messageId", message_id)
+            else:
+                message["messageId"] = self._new_id()
+            if self._account or self._accounts or current() is not NOTHING:
+                user_id, anonymous_id, context = self._with_bound(kind, user_id, anonymous_id, context)
+            _fill(message, user_id, anonymous_id, ids, names, body_key, body)
+            if context or integrations or timestamp is not None:
+                finish(message, context, integrations, timestamp)
+            check(message)
             return self._take(message)
         except Refused as refused:
             return self._refuse(message, refused.code, refused.message, refused)
@@ -214,44 +221,15 @@ class Calls:
             why = f"{type(error).__name__} while the event was made; the log has its trace"
             return self._refuse(message, "call_failed", why, error)
 
-    def _fill(
-        self,
-        message: dict[str, Any],
-        user_id: Id,
-        anonymous_id: Id,
-        body: Optional[tuple[str, Object]],
-        extra: tuple[Object, Moment, Object, Id],
-        parts: tuple[tuple[str, Any], ...],
-        ids: tuple[tuple[str, Any], ...],
-    ) -> None:
-        context, timestamp, integrations, message_id = extra
-        if message_id:
-            add_id(message, "messageId", message_id)
-        else:
-            message["messageId"] = self._new_id()
-        if context or self._account or self._accounts or current() is not NOTHING:
-            user_id, anonymous_id, context = self._with_bound(message["type"], user_id, anonymous_id, context)
-        if user_id is not None:
-            add_id(message, "userId", user_id)
-        if anonymous_id is not None:
-            add_id(message, "anonymousId", anonymous_id)
-        for key, value in ids:
-            add_id(message, key, value)
-        for key, value in parts:
-            if value:
-                add_text(message, key, value)
-        if body is not None:
-            add_object(message, body[0], body[1])
-        if context or integrations or timestamp is not None:
-            finish(message, context, integrations, timestamp)
-        check(message)
-
     def _take(self, message: dict[str, Any]) -> Result:
-        bare = "context" not in message  # nearly always: what would be encoded anew for each call is known
         event, problems = encode(message)
-        if bare:
+        context = message.get("context")
+        if context:
+            event = event[:-2] + REST_OF_CONTEXT  # its end: the context is the last part of a message
+            context["library"] = LIBRARY.copy()
+        else:
             event = event[:-1] + BARE_CONTEXT
-            message["context"] = {"library": dict(LIBRARY)}
+            message["context"] = {"library": LIBRARY.copy()}
         if problems:
             self._warn([str(problem) for problem in problems])
         if self.strict and len(event) > MOST_EVENT_BYTES:
@@ -306,3 +284,32 @@ class Calls:
 
     def _warn(self, texts: list[str]) -> None:
         raise NotImplementedError
+
+
+def _fill(
+    message: dict[str, Any],
+    user_id: Id,
+    anonymous_id: Id,
+    ids: tuple[tuple[str, Any], ...],
+    names: tuple[tuple[str, Any], ...],
+    body_key: str,
+    body: Object,
+) -> None:
+    """Put ids, names and the body; what is as it should be, which is nearly always, without further calls."""
+    if type(user_id) is str and user_id:
+        message["userId"] = user_id
+    elif user_id is not None:
+        add_id(message, "userId", user_id)
+    if anonymous_id is not None:
+        add_id(message, "anonymousId", anonymous_id)
+    for key, value in ids:
+        add_id(message, key, value)
+    for key, value in names:
+        if type(value) is str and value:
+            message[key] = value
+        elif value:
+            add_text(message, key, value)
+    if type(body) is dict:
+        message[body_key] = body
+    elif body_key:
+        add_object(message, body_key, body)

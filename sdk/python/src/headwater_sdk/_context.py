@@ -32,9 +32,8 @@ _bound: ContextVar[Bound] = ContextVar("headwater_bound", default=NOTHING)
 _open: ContextVar[tuple[tuple[bind, Bound], ...]] = ContextVar("headwater_open", default=())
 
 
-def current() -> Bound:
-    """Return what is bound in this thread or task."""
-    return _bound.get()
+current = _bound.get
+"""What is bound in this thread or task; a method in C, as every call of the SDK asks."""
 
 
 class bind:  # noqa: N801 - used like a function: `with bind(user_id="u1"):`

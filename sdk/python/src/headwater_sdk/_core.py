@@ -128,7 +128,9 @@ class Core:
             if not self._fits(size):
                 self.ledger.drop(event, "spill_failed", _SPILL_FAILED)
                 return False
-        elif not self._fits(size):
+        elif len(self._queue) >= self.limits.max_queue_size or (
+            self._queue_bytes + size > self.limits.max_queue_bytes
+        ):
             made = self._make_room(event)
             if not made:
                 return made

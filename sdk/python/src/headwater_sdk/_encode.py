@@ -64,11 +64,14 @@ def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
     """
     try:
         text = _dumps(message) if _pieces is None else "".join(_pieces(message, 0))
-    except Exception:  # noqa: BLE001 - NaN, odd keys, unknown values, and whatever the app's own objects raise
+        event = text.encode()
+    except Exception:  # noqa: BLE001 - NaN, odd keys, unknown values, half surrogates, what the app's own objects raise
         return _encode_slowly(message)
-    if text.count("{") + text.count("[") > MOST_LEVELS:  # it may be too deep: the walk counts levels
+    # It may be too deep only if it has so many braces and brackets. A level takes five characters at least (`{"":}`), unless
+    # it is a list's: that spares most events the second count. The walk counts levels.
+    if len(text) // 5 + text.count("[") > MOST_LEVELS and text.count("{") + text.count("[") > MOST_LEVELS:
         return _encode_slowly(message)
-    return _utf8(text), []
+    return event, []
 
 
 def _encode_slowly(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NS_PER_MS = 1_000_000
 _IDS_PER_DRAW = 256
+_SIXTY_BITS = 1 << 60
 
 
 class Ids:
@@ -47,14 +48,15 @@ class Ids:
                 stamp = self._last + 1
             self._last = stamp
             chance = next(self._drawn, None) or self._draw()
-        parts = (stamp >> 28, stamp >> 12 & 0xFFFF, stamp & 0xFFF, chance)
-        return "%08x-%04x-7%03x-8%s" % parts  # noqa: UP031 - the fastest; 7 is the version, 8 the variant
+        digits = hex(
+            _SIXTY_BITS | stamp
+        )  # 0x1 and fifteen digits; cutting is faster than formatting each part
+        return f"{digits[3:11]}-{digits[11:15]}-7{digits[15:]}-8{chance[1:4]}-{chance[4:]}"  # 7: version, 8: variant
 
     def _draw(self) -> str:
-        digits = self._random(8 * _IDS_PER_DRAW).hex()
         self._drawn = iter(
-            [f"{digits[at : at + 3]}-{digits[at + 3 : at + 15]}" for at in range(0, len(digits), 16)]
-        )
+            self._random(8 * _IDS_PER_DRAW).hex("-", 8).split("-")
+        )  # sixteen digits, one more than needed
         return next(self._drawn)
 
 

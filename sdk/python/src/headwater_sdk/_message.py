@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
 LIBRARY = {"name": "headwater-python", "version": VERSION}
-BARE_CONTEXT = f',"context":{{"library":{{"name":"{LIBRARY["name"]}","version":"{VERSION}"}}}}}}'.encode()
+# The library's part as JSON, which would else be encoded anew for each call: in place of an event's closing brace where it
+# has no context of its own, or of the two that close its context and itself.
+_WRITTEN = f'"library":{{"name":"{LIBRARY["name"]}","version":"{VERSION}"}}}}}}'
+BARE_CONTEXT = f',"context":{{{_WRITTEN}'.encode()
+REST_OF_CONTEXT = f",{_WRITTEN}".encode()
 
 
 class Refused(ValueError):
@@ -57,13 +61,11 @@ def add_object(message: dict[str, Any], key: str, value: Any) -> None:
 def finish(
     message: dict[str, Any], context: Optional[dict[str, Any]], integrations: Any, timestamp: Any
 ) -> None:
-    """Put context, integrations and a given time. A context of nothing but the library is left out here."""
+    """Put a given time, integrations and, as the last, the context without the library: that is added to the JSON."""
     if integrations:
         if not isinstance(integrations, dict):
             raise Refused("bad_request", f"integrations is {integrations!r:.80}; pass a dict")
         message["integrations"] = integrations
-    if context:
-        message["context"] = {**context, "library": LIBRARY}
     if timestamp is not None:
         written = given(timestamp)
         if written is None:
@@ -71,6 +73,13 @@ def finish(
                 "bad_request", f"timestamp is {timestamp!r:.80}; pass a datetime or seconds since 1970"
             )
         message["timestamp"] = written
+    if context:
+        if not isinstance(context, dict):
+            raise Refused("bad_request", f"context is {context!r:.80}; pass a dict")
+        own = {**context}
+        own.pop("library", None)  # it is ours that is added
+        if own:
+            message["context"] = own
 
 
 def check(message: dict[str, Any]) -> None:

@@ -73,6 +73,8 @@ class Pipeline:
     def reset(self) -> None:
         """Begin anew: at the start, and in a child after a fork, where thread, connection and events are the parent's."""
         self.core = self.shell.core()
+        # How many events wait when one changes what the thread waits for: it is the first, or fills a request.
+        self._telling = (1, self.core.limits.upload_size)
         self.transport = self.shell.transport()  # of calls that deliver themselves; a thread has its own
         self._transports = [self.transport]
         self._lock = threading.RLock()
@@ -95,9 +97,12 @@ class Pipeline:
                 return True
             self._inside = True
             try:
-                kept = self.core.offer(event)
+                core = self.core
+                kept = core.offer(event)
                 if self.threaded:
-                    self._wake()
+                    waiting = core.accepted - core.settled
+                    if waiting in self._telling or core.ledger.news or self._thread is None:
+                        self._wake()
             finally:
                 self._inside = False
                 if self._late:
@@ -135,13 +140,10 @@ class Pipeline:
         return _Section(self)
 
     def _wake(self) -> None:
-        """Tell the thread when an event changes what it waits for; start it when there is none."""
-        core = self.core
+        """Let the thread look at what there is; start it when there is none."""
         if self._thread is None:
             self._start()
-            return
-        waiting = core.accepted - core.settled
-        if waiting == 1 or waiting == core.limits.upload_size or core.ledger.news:  # noqa: PLR1714 - no tuple a call
+        else:
             self._condition.notify_all()
 
     def _start(self) -> None:

@@ -8,22 +8,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
-_last = (
-    -1,
-    "",
-)  # the text of the last second, which is the dear part; one tuple, so that threads cannot mix two
+# The last texts: of a second, which is the dear part, and of a millisecond, which a burst of calls writes many times.
+# Tuples, so that threads cannot mix two.
+_second = (-1, "")
+_millisecond = (-1, "")
 
 
 def iso(seconds: float) -> str:
     """Write seconds since 1970; cut to milliseconds, never rounded into the future."""
-    global _last  # noqa: PLW0603
+    global _second, _millisecond  # noqa: PLW0603
     millis = int(seconds * 1_000 + 1e-4)  # 1.678 is 1.67799... as a double
+    last, written = _millisecond
+    if millis == last:
+        return written
     whole = millis // 1_000
-    second, text = _last
+    second, text = _second
     if whole != second:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-        _last = (whole, text)
-    return "%s.%03dZ" % (text, millis - whole * 1_000)  # noqa: UP031 - twice as fast as the f-string
+        _second = (whole, text)
+    written = "%s.%03dZ" % (text, millis - whole * 1_000)  # noqa: UP031 - twice as fast as the f-string
+    _millisecond = (millis, written)
+    return written
 
 
 def given(moment: Any) -> Optional[str]:
