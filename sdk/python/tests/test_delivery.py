@@ -151,6 +151,24 @@ def test_an_answer_that_is_not_http_or_never_ends_costs_one_attempt(send: Any) -
 
 
 @SENDERS
+@pytest.mark.parametrize(
+    "part", [b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"]
+)
+def test_an_answer_that_breaks_off_within_its_headers_is_none(send: Any, part: bytes) -> None:
+    """What is missing may have said that the events were not taken: they go again, with the same ids."""
+
+    def broken(handler: Handler) -> None:
+        handler.wfile.write(part)
+        handler.close_connection = True
+
+    with serving(broken) as server:
+        report = send(server, ["A"])
+    assert (report.delivered, report.ok) == (1, True)
+    assert server.events == ["A", "A"]
+    assert len(set(server.ids)) == 1
+
+
+@SENDERS
 def test_gzip_compresses_the_body(send: Any) -> None:
     """What the server unpacks is the batch."""
     with serving() as server:

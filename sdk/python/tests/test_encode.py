@@ -13,7 +13,7 @@ import json
 import pathlib
 import threading
 import uuid
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import attrs
 import msgspec
@@ -235,12 +235,16 @@ def test_a_cycle_is_refused_with_its_place() -> None:
         encode({"properties": loop})
 
 
+@pytest.mark.parametrize(
+    "deeper", [lambda value: [value], lambda value: {"": value}], ids=["lists", "objects"]
+)
+@pytest.mark.parametrize("inner", ["", "[" * 200, "{" * 200])
 @pytest.mark.parametrize("levels", [100, 101, 5_000])
-def test_more_than_100_levels_are_refused(levels: int) -> None:
+def test_more_than_100_levels_are_refused(levels: int, inner: str, deeper: Callable[[Any], Any]) -> None:
     """100 is what the collector takes; brackets inside texts do not count."""
-    value: Any = "[" * 200
+    value: Any = inner
     for _ in range(levels - 1):
-        value = [value]
+        value = deeper(value)
     if levels <= 100:
         assert json.loads(encode({"p": value})[0])["p"] == value
     else:

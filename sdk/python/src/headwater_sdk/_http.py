@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from headwater_sdk._answers import Answer, lost
+from headwater_sdk._reading import Deadline
 from headwater_sdk._record import NamedTuple
 from headwater_sdk._version import VERSION
 
@@ -89,7 +90,7 @@ class HttpTransport:
 
     def __init__(self, target: Target, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._target = target
-        self._monotonic = monotonic
+        self._deadline = Deadline(monotonic)
         self._connection: Optional[http.client.HTTPConnection] = None
         self._prefix = ""  # of the request's path: a plain proxy wants the whole URL
         self._extra: dict[str, str] = {}
@@ -104,9 +105,9 @@ class HttpTransport:
 
         reused = self._connection is not None
         limit = self._target.timeout if within is None else min(within, self._target.timeout)
-        deadline = self._monotonic() + limit
+        self._deadline.begin(limit)
         try:
-            return self._exchange(body, attempts, deadline)
+            return self._exchange(body, attempts)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
             self.close()
             if not reused:
@@ -131,11 +132,13 @@ class HttpTransport:
 
     __del__ = close  # a synchronous client that is just dropped leaves no open socket behind
 
-    def _exchange(self, body: bytes, attempts: int, deadline: float) -> Answer:
+    def _exchange(self, body: bytes, attempts: int) -> Answer:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._open()
-        self._hurry(connection, deadline)
+        connection.timeout = self._deadline.left()
+        if connection.sock is not None:
+            connection.sock.settimeout(connection.timeout)
         headers = {**self._target.headers(attempts), **self._extra}
         try:
             connection.request("POST", self._prefix + self._target.path, body, headers)
@@ -143,10 +146,12 @@ class HttpTransport:
             if connection.sock is None:  # never connected
                 raise  # else a server that refuses early may still have said why: read it
         response = connection.getresponse()
+        if self._deadline.ended:
+            raise ConnectionError("the answer broke off within its headers")
         answer = Answer(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},
-            self._read(connection, response, deadline),
+            self._read(response),
         )
         if response.will_close or len(answer.body) >= MOST_ANSWER_BYTES:
             self.close()
@@ -159,15 +164,12 @@ class HttpTransport:
             self._context = self._target.context()
         return self._context
 
-    def _read(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float
-    ) -> bytes:
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
         import http.client
 
         parts: list[bytes] = []
         size = 0
         while size < MOST_ANSWER_BYTES:
-            self._hurry(connection, deadline)
             part = response.read1(65_536)
             if not part:
                 if response.length:
@@ -176,14 +178,6 @@ class HttpTransport:
             parts.append(part)
             size += len(part)
         return b"".join(parts)
-
-    def _hurry(self, connection: http.client.HTTPConnection, deadline: float) -> None:
-        left = deadline - self._monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer took too long")
-        connection.timeout = left
-        if connection.sock is not None:
-            connection.sock.settimeout(left)
 
     def _open(self) -> http.client.HTTPConnection:
         import http.client
@@ -200,6 +194,7 @@ class HttpTransport:
             connection = http.client.HTTPConnection(via.hostname or "", via.port)
             if proxy is not None:
                 self._prefix, self._extra = f"http://{url.netloc}", proxy_login(proxy)
+        connection.response_class = self._deadline.response  # type: ignore[assignment] # it is only called
         return connection
 
 
