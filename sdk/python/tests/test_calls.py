@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from headwater_sdk import AsyncClient, Client, bind
+from headwater_sdk._message import LIBRARY
 from headwater_sdk._time import given, iso
 
 
@@ -220,3 +222,32 @@ def test_an_option_that_makes_no_sense_is_refused_with_what_is_allowed(
             kind("wk", "http://localhost", **options)
     with pytest.raises(ValueError, match="would stop the event loop"):
         AsyncClient("wk", "http://localhost", overflow="block")
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        None,
+        {},
+        {"library": 1},
+        {"ip": "192.0.2.1"},
+        {"library": {"name": "x"}, "ip": "\u00e9"},
+        {"a": float("nan")},
+        {1: {}},
+        {"a": {"b": {}}},
+    ],
+)
+def test_what_is_sent_is_what_the_call_returns_with_the_sdks_own_library(
+    client: Client, monkeypatch: pytest.MonkeyPatch, context: Any
+) -> None:
+    """The library's JSON is put into that of each event; it fits after any context, and its dict is the caller's alone."""
+    events: list[bytes] = []
+    monkeypatch.setattr(client, "send", True)
+    monkeypatch.setattr(client, "_put", lambda event: events.append(event) or True)
+    message = sent(client.track("u1", "A", {"n": 1}, context))
+    again = sent(client.track("u1", "A", {"n": 1}, context))
+    own = {key: value for key, value in (context or {}).items() if key != "library"}
+    assert list(json.loads(events[0])) == list(message)
+    assert json.loads(events[0])["context"].keys() == {*map(str, own), "library"}
+    assert json.loads(events[0])["context"]["library"] == message["context"]["library"] == LIBRARY
+    assert message["context"]["library"] is not again["context"]["library"]
