@@ -68,6 +68,20 @@ class Prepared:
         """Add a row of a table."""
         self.rows.setdefault(table, []).append(row)
 
+    def follow(self, other: Prepared) -> None:
+        """Add the portion that begins where this one ends."""
+        self.portion.records += other.portion.records
+        self.portion.end = other.portion.end
+        self.sent += other.sent
+        for pattern_, row in other.samples.items():
+            self.samples.setdefault(pattern_, row)
+        for table, rows in other.rows.items():
+            self.rows.setdefault(table, []).extend(rows)
+        self.first = self.first or other.first
+        self.states += other.states
+        self.dead |= other.dead
+        self.ids |= other.ids
+
 
 def verdict(select: Select, line: bytes) -> str | None:
     """Why a line is not for us, or None; decodes the whole event."""

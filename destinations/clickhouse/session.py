@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from destinations.clickhouse.anew import TOPICS
+from destinations.clickhouse.gathering import Gathering
 from destinations.clickhouse.portions import Portion, Prepared
 from destinations.kit.books import Books, Page
 from headwater.errors import OffsetOutOfRange
@@ -40,11 +41,8 @@ class Session:
         self._pages: dict[TopicPartition, Page] = {}
         self._books = Books.of(loader.log, loader.name)
         self._next: dict[TopicPartition, int] = {}
-        self._waiting: dict[TopicPartition, Portion] = {}
-        self._since: dict[
-            bool, float
-        ] = {}  # events, side topics -> when the first record of the next flush came
-        self._took = 0.0
+        self._waiting = Gathering(loader.make_rows, loader.clock)
+        self._took = 0.0  # by the last insert
         self._measured_at = float("-inf")
         self._lock = asyncio.Lock()
         self._inserting: asyncio.Task[None] | None = None
@@ -60,8 +58,8 @@ class Session:
         async with self._lock:
             if self._inserting is not None:
                 await asyncio.wait([self._inserting])  # whether it failed is the loop's to find
+            await self._waiting.drop(partitions)
             for tp in partitions:
-                self._waiting.pop(tp, None)
                 page = self._pages.pop(tp, None)
                 if page is not None:
                     await page.owner.close()
@@ -91,6 +89,7 @@ class Session:
             await asyncio.wait([self._inserting])
             if not self._inserting.cancelled() and (error := self._inserting.exception()) is not None:
                 logger.info("destination %s: the last insert failed: %s", self._loader.name, str(error)[:500])
+        await self._waiting.drop(())
         if self._consumer is not None:
             await self._consumer.close()
 
@@ -142,10 +141,8 @@ class Session:
             return
         begin = self._next.get(batch.tp, batch.records[0].offset)
         fresh = Portion(batch.tp, begin, begin, before=self._pages[batch.tp].before)
-        portion = self._waiting.setdefault(batch.tp, fresh)
-        portion.take(batch.records)
-        portion.end = self._next[batch.tp] = batch.next_offset
-        self._since.setdefault(batch.topic == topics.PROCESSED, self._loader.clock.monotonic())
+        self._waiting.take(fresh, batch.records, batch.next_offset)
+        self._next[batch.tp] = batch.next_offset
 
     def _wait_of(self, events: bool) -> float:
         """Events wait a little when little comes, longer when inserts are slow; side topics a second."""
@@ -155,13 +152,10 @@ class Session:
 
     def _patience(self) -> float:
         now = self._loader.clock.monotonic()
-        due = [since + self._wait_of(events) - now for events, since in self._since.items()]
+        due = [since + self._wait_of(events) - now for events, since in self._waiting.since.items()]
         if self._inserting is not None:
             due.append(BUSY_S)
         return max(0.0, min([*due, IDLE_S]))
-
-    def _rows_waiting(self) -> int:
-        return sum(p.events for p in self._waiting.values() if p.tp.topic == topics.PROCESSED)
 
     def _enough(self) -> float:
         """Rows that are inserted without waiting for more; more of them while the server has too many parts."""
@@ -169,33 +163,23 @@ class Session:
 
     async def _flush_due(self) -> None:
         now = self._loader.clock.monotonic()
-        due = [events for events, since in self._since.items() if now - since >= self._wait_of(events)]
-        if self._rows_waiting() >= self._enough() and True not in due:
+        due = [
+            events for events, since in self._waiting.since.items() if now - since >= self._wait_of(events)
+        ]
+        if self._waiting.events >= self._enough() and True not in due:
             due.append(True)
         if due:
             await self._flush(due)
 
     async def _flush(self, kinds: Sequence[bool]) -> None:
-        """Load what waits of events (True) or side topics (False)."""
+        """Load what waits of events (True) or side topics (False), once the insert under way has ended."""
         async with self._lock:
-            chosen = [p for p in self._waiting.values() if (p.tp.topic == topics.PROCESSED) in kinds]
-            for kind in kinds:
-                self._since.pop(kind, None)
-            for portion in chosen:
-                del self._waiting[portion.tp]
-            if chosen:
-                await self._load(chosen)
+            prepared = await self._waiting.give(kinds)
+            if prepared:
+                await self._settle()
+                self._inserting = asyncio.create_task(self._insert(prepared))
 
-    async def _load(self, portions: Sequence[Portion]) -> None:
-        """Make rows while those before them are being inserted, then let them follow."""
-        loader = self._loader
-        started = loader.clock.monotonic()
-        prepared = await loader.make_rows(portions)
-        took = loader.clock.monotonic() - started
-        await self._settle()
-        self._inserting = asyncio.create_task(self._insert(prepared, took))
-
-    async def _insert(self, prepared: Sequence[Prepared], took: float) -> None:
+    async def _insert(self, prepared: Sequence[Prepared]) -> None:
         loader = self._loader
         started = loader.clock.monotonic()
         async with loader.step:
@@ -206,7 +190,7 @@ class Session:
             for failure in await asyncio.gather(*finishing, return_exceptions=True):
                 if isinstance(failure, BaseException):
                     raise failure
-        self._took = took + loader.clock.monotonic() - started
+        self._took = loader.clock.monotonic() - started
         self.flushed = True
 
     async def _settle(self) -> None:
