@@ -77,7 +77,7 @@ def start(folder: Path, section: dict[str, Any]) -> tuple[subprocess.Popen[bytes
     return process, port
 
 
-def collector(cluster: Cluster, folder: Path, rounds: int = 3, seconds: float = 3) -> dict[str, Any]:
+def collector(cluster: Cluster, folder: Path, rounds: int = 9, seconds: float = 2) -> dict[str, Any]:
     """Turns of the probe and of the collector on Kafka, for each load of `bench.collector`."""
     broker = psutil.Process(cluster.pid(1))
     servers = {
