@@ -265,15 +265,24 @@ async def abandon(producer: AIOKafkaProducer) -> None:
     """Let go of a producer at once, without flushing: nothing of it is waited for any more."""
     producer._closed = True  # noqa: SLF001 - else it complains when it is collected
     sender = producer._sender  # noqa: SLF001 - `stop` would flush first, for ever where no broker answers
-    if sender.sender_task is not None:
-        sender.sender_task.remove_done_callback(sender._fail_all)  # noqa: SLF001 - it expects a transaction under way
+    if (task := sender.sender_task) is not None:
+        task.remove_done_callback(sender._fail_all)  # noqa: SLF001 - it expects a transaction under way
+        task.cancel()  # before the batches fail: it would find them in its hands and die of it
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - whoever still waits for a batch
     hush(producer)
-    closing = asyncio.gather(producer.client.close(), sender.close(), return_exceptions=True)
+    closing = asyncio.gather(_closed(producer, task), return_exceptions=True)
     await asyncio.wait([closing], timeout=CLOSE_S)
     for result in closing.result() if closing.done() else ():
         if isinstance(result, BaseException) and not isinstance(result, TROUBLE):
             _log.debug("closing a producer: %s", described(result))
+
+
+async def _closed(producer: AIOKafkaProducer, sending: asyncio.Task[None] | None) -> None:
+    """Close the connections, which ends the requests that the sender waits for, and those that it made meanwhile."""
+    await producer.client.close()
+    if sending is not None:
+        await asyncio.gather(sending, return_exceptions=True)
+        await producer.client.close()
 
 
 def hush(producer: AIOKafkaProducer) -> None:

@@ -3,15 +3,31 @@
 In the instant between a reset and aiokafka's hearing of it, its connection writes to a transport that is closed. asyncio's
 own transports keep quiet then; uvloop's raise RuntimeError, which aiokafka does not expect: the task that keeps a client's
 metadata current ended so, and the client asked former leaders for ever. Here it is what it is, a lost connection.
+
+And a client whose start is cancelled while it asks for its first metadata forgets the connection that it asks by. Here
+that one is closed.
 """
 
 from __future__ import annotations
 
 import functools
+from contextvars import ContextVar
 from typing import Any
 
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError
+
+
+class _Start:
+    """The connections of one start; tasks that it leaves behind inherit it, but theirs are their own."""
+
+    def __init__(self) -> None:
+        self.connections: list[Any] = []
+        self.over = False
+
+
+_start: ContextVar[_Start | None] = ContextVar("the start that makes connections", default=None)
 
 
 def mend() -> None:
@@ -20,6 +36,13 @@ def mend() -> None:
         method = getattr(AIOKafkaConnection, name)
         if not hasattr(method, "__wrapped__"):
             setattr(AIOKafkaConnection, name, _mended(method))
+    for owner, name, tidy in (
+        (AIOKafkaConnection, "connect", _noted),
+        (AIOKafkaClient, "bootstrap", _closing),
+    ):
+        method = getattr(owner, name)
+        if not hasattr(method, "__wrapped__"):
+            setattr(owner, name, tidy(method))
 
 
 def _mended(write: Any) -> Any:
@@ -34,3 +57,32 @@ def _mended(write: Any) -> Any:
             ) from error
 
     return mended
+
+
+def _noted(connect: Any) -> Any:
+    @functools.wraps(connect)
+    async def noted(connection: Any) -> Any:
+        if (start := _start.get()) is not None and not start.over:
+            start.connections.append(connection)
+        return await connect(connection)
+
+    return noted
+
+
+def _closing(bootstrap: Any) -> Any:
+    @functools.wraps(bootstrap)
+    async def closing(client: Any) -> None:
+        start = _Start()
+        token = _start.set(start)
+        try:
+            await bootstrap(client)
+        except BaseException:
+            for connection in start.connections:
+                connection.close(reason=CloseReason.SHUTDOWN)
+            raise
+        finally:
+            start.over = True
+            start.connections.clear()
+            _start.reset(token)
+
+    return closing
