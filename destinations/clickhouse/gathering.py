@@ -74,9 +74,12 @@ class Gathering:
 
     async def _made_up(self) -> None:
         """Wait for rows that are being made; raises what the making raised."""
-        if self._making is not None:
-            await asyncio.wait([self._making])  # and not `await` it: that would hand on a cancellation
-            making, self._making = self._making, None
+        while (
+            making := self._making
+        ) is not None:  # another may have begun, or somebody else have seen it end
+            await asyncio.wait([making])  # and not `await` it: that would hand on a cancellation
+            if self._making is making:
+                self._making = None
             making.result()
 
 

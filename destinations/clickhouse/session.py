@@ -55,17 +55,18 @@ class Session:
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """What waits is the next owner's; so is an insert that waits for ClickHouse, but one that runs is finished first."""
         self._loader.give_up()
-        async with self._lock:
-            if self._inserting is not None:
-                await asyncio.wait([self._inserting])  # whether it failed is the loop's to find
-            await self._waiting.drop(partitions)
-            for tp in partitions:
-                page = self._pages.pop(tp, None)
-                if page is not None:
+        try:
+            async with self._lock:
+                if self._inserting is not None:
+                    await asyncio.wait([self._inserting])  # whether it failed is the loop's to find
+                # before anything else is waited for: the loop goes on reading, and takes only what has a page
+                pages = [page for tp in partitions if (page := self._pages.pop(tp, None)) is not None]
+                self._fresh = [tp for tp in self._fresh if tp not in partitions]
+                await self._waiting.drop(partitions)
+                for page in pages:
                     await page.owner.close()
-                if tp in self._fresh:
-                    self._fresh.remove(tp)
-        self._loader.give_up(give_up=False)
+        finally:
+            self._loader.give_up(give_up=False)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and flush until `stop`. Raises LogError, EngineError, Stopped."""
@@ -89,9 +90,11 @@ class Session:
             await asyncio.wait([self._inserting])
             if not self._inserting.cancelled() and (error := self._inserting.exception()) is not None:
                 logger.info("destination %s: the last insert failed: %s", self._loader.name, str(error)[:500])
-        await self._waiting.drop(())
-        if self._consumer is not None:
-            await self._consumer.close()
+        try:
+            await self._waiting.drop(())
+        finally:
+            if self._consumer is not None:
+                await self._consumer.close()
 
     async def _measure(self, group: str) -> None:
         """Tell how many events are still to be loaded, every few seconds."""

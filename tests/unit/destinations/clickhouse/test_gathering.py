@@ -118,6 +118,25 @@ async def test_a_partition_that_is_taken_away_is_forgotten_while_its_rows_are_ma
     assert [one.portion.tp for one in await gathering.give([True])] == [OTHER]
 
 
+async def test_what_is_read_while_a_partition_is_taken_away_does_not_bring_its_rows_back() -> None:
+    """The loop goes on taking from its neighbours when the making ends, and two may wait for the same making."""
+    making = Making()
+    making.go.clear()
+    gathering = Gathering(making, ManualClock())
+    for tp in (TP, OTHER):
+        gathering.take(Portion(tp, 0, 0), stretch(0, 1, CHUNK_ROWS), 1)
+    await asyncio.sleep(0)
+    dropping = [asyncio.create_task(gathering.drop([TP])), asyncio.create_task(gathering.drop(()))]
+    await asyncio.sleep(0)
+    making.go.set()
+    for begin in range(1, 6):
+        gathering.take(Portion(OTHER, begin, begin), stretch(begin, 1, CHUNK_ROWS), begin + 1)
+        await asyncio.sleep(0)
+    await asyncio.gather(*dropping)
+    (found,) = await gathering.give([True])
+    assert (found.portion.tp, found.portion.begin, found.portion.end) == (OTHER, 0, 6)
+
+
 async def test_side_topics_wait_apart() -> None:
     """A flush of events leaves what is told of them waiting, and the other way round."""
     gathering = Gathering(Making(), ManualClock())

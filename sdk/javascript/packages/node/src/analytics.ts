@@ -243,7 +243,8 @@ export class Analytics extends Calls implements Leaving {
   }
 
   private refuse(failed: Failure, error: unknown): void {
-    this.intake.end()
+    // The calls before this one are reported first; those of a run that is being encoded are so already.
+    if (!this.intake.working) this.intake.end()
     const { code, message } = refusal(error)
     this.outcomes.rejected(failed, code, message)
   }

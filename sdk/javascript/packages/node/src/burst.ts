@@ -17,6 +17,11 @@ export class Burst<T> {
     return this.items.length - this.begun
   }
 
+  /** Whether this is asked by the work itself. */
+  get working(): boolean {
+    return this.begun > 0
+  }
+
   add(item: T): void {
     if (this.items.push(item) === 1) {
       this.hears.begins()

@@ -65,6 +65,8 @@ export function plainCopy(message: object): object | undefined {
 }
 
 function copied(value: object, depth: number): unknown {
+  // Objects count too: shared ones multiply.
+  if (--room < 0) throw ODD
   if (value instanceof Date) return unchanging(value.toJSON())
   if (depth > MAX_DEPTH || typeof (value as { toJSON?: unknown }).toJSON === 'function') throw ODD
   if (Array.isArray(value)) return copiedItems(value, depth)

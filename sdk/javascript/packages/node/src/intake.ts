@@ -45,12 +45,18 @@ export class Intake {
   put(message: Message, callback: Callback | undefined): Admitted {
     const { messageId, type } = message
     const copy = plainCopy(message)
-    if (copy !== undefined && this.defers) {
+    // A listener that calls from within the work ends as its own recursion does; waiting, it would go on for ever.
+    if (copy !== undefined && this.defers && !this.burst.working) {
       this.burst.add({ messageId, type, callback, copy })
       return ADMITTED
     }
     this.end()
     return this.admit({ messageId, type, callback }, encode(message, copy))
+  }
+
+  /** Whether what waited is being encoded now. */
+  get working(): boolean {
+    return this.burst.working
   }
 
   /** Encodes what waits. */

@@ -214,3 +214,23 @@ test('a close in the same run still takes what was called before it', async () =
     ['A'],
   )
 })
+
+test('rejections of one run are reported in the order of the calls', async () => {
+  const { analytics } = offline()
+  const heard: string[] = []
+  analytics.on('error', (error: { messageId?: string }) => heard.push(String(error.messageId)))
+  for (let n = 0; n < 4; n++)
+    analytics.track({ userId: 'u', event: 'e', properties: { text: '€'.repeat(20_000) } })
+  await undefined
+  assert.deepEqual(heard, ['m1', 'm2', 'm3', 'm4'])
+})
+
+test('objects that hold one another many times cost no more than an event may', () => {
+  const { analytics } = offline()
+  let shared: object = {}
+  for (let level = 0; level < 60; level++) shared = { a: shared, b: shared }
+  const heard: unknown[] = []
+  analytics.on('error', (error) => heard.push(error))
+  analytics.track({ userId: 'u', event: 'e', properties: { shared } })
+  assert.equal(heard.length, 1)
+})
