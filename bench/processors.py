@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from bench.records import SENT_BEFORE_MS, collected
-from headwater import codec, timestamps
+from headwater import codec, memory, timestamps
 from headwater.clock import SystemClock
 from headwater.event import OptionalRaw
 from headwater.log.memory import MemoryLog
@@ -168,6 +168,8 @@ def main() -> None:
     options.add_argument("--duplicates", type=float, default=0.02)
     chosen = options.parse_args()
     given = records(chosen.events, chosen.duplicates)
+    memory.tune_collector_of_garbage()  # as the stage does when it starts
+    memory.keep_heap()
     seconds: dict[str, list[float]] = {"floor": [], "chain": [], "worker_memory": [], "worker_sqlite": []}
     for _ in range(chosen.rounds):
         seconds["floor"].append(timed(floor, given))

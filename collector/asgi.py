@@ -10,10 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from collector import memory
 from collector.ingest import Disconnected, Ingest, Receive, Scope, asked
 from collector.replies import Cors, Headers, Reply, refusal, success
 from collector.routes.table import DISCARD, INGEST, Route, with_slash
+from headwater import memory
 from headwater.workspace.live import LiveWorkspace
 
 logger = logging.getLogger(__name__)

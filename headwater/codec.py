@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,6 +15,13 @@ Json = Any  # the JSON border: what a decoder returned
 EMPTY_OBJECT = b"{}"
 _DIGITS = 300  # an integer with more is beyond any double, and with some thousands beyond Python's own parser
 BOM = b"\xef\xbb\xbf"
+_LF, _CR, _BACKSLASH = (
+    b"\n\r\\"  # `10 in raw` is a tenth of `b"\n" in raw`, which looks for an index first, too
+)
+
+
+joined: Callable[[tuple[bytes | msgspec.Raw, ...]], bytes] = b"".join
+"""`joined((raw,))` is `bytes(raw)` at half the cost."""
 
 
 def dumps(value: object) -> bytes:
@@ -48,20 +56,20 @@ def splice(raw: bytes | msgspec.Raw, key: str, value: bytes) -> bytes:
     Where `raw` may already have that key (its name occurs in the bytes, or an escape that could spell it) the object
     is decoded, so that no key stands twice. `raw` must be a JSON object.
     """
-    text = bytes(raw).strip()
+    text = joined((raw,)).strip()
     name = orjson.dumps(key)
-    if name in text or b"\\u" in text:
+    if text.find(name) >= 0 or (_BACKSLASH in text and b"\\u" in text):
         fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         fields[key] = msgspec.Raw(value)
         return msgspec.json.encode(fields)
     head = text[:-1].rstrip()
     comma = b"" if head == b"{" else b","
-    return b"%b%b%b:%b}" % (head, comma, name, value)
+    return head + comma + name + b":" + value + b"}"
 
 
 def one_line(raw: bytes) -> bytes:
     """Raw JSON without line breaks: outside strings they are white space, inside strings JSON forbids them."""
-    if b"\n" in raw or b"\r" in raw:
+    if _LF in raw or _CR in raw:
         return raw.replace(b"\n", b" ").replace(b"\r", b" ")
     return raw
 

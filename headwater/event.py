@@ -7,9 +7,8 @@ typed at the top, bodies kept as raw JSON until somebody asks. Destinations read
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -64,6 +63,24 @@ class ContextView(Struct, rename="camel"):
     signals: OptionalRaw = None  # what the browser SDK saw of its browser
 
 
+T = TypeVar("T")
+
+
+class _Once(Generic[T]):
+    """`functools.cached_property` for events, without the lock it takes in Python 3.11."""
+
+    def __init__(self, find: Callable[[Event], T]) -> None:
+        self._find = find
+        self.__doc__ = find.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, event: Event, owner: type) -> T:
+        value = event.__dict__[self._name] = self._find(event)
+        return value
+
+
 class Event(Struct, rename="camel", omit_defaults=True, kw_only=True, dict=True):
     """An event inside the processors; encode with `encode`, never by hand."""
 
@@ -89,17 +106,17 @@ class Event(Struct, rename="camel", omit_defaults=True, kw_only=True, dict=True)
     flags: list[str] | None = None
     extra: dict[str, Raw] | None = None  # top-level keys the contract does not know, kept for the archive
 
-    @cached_property
+    @_Once
     def view(self) -> ContextView:
         """The typed part of the context (decoded once)."""
         return context_view(self.context)
 
-    @cached_property
+    @_Once
     def time_ms(self) -> int:
         """`timestamp` in milliseconds since 1970."""
         return timestamps.parse(self.timestamp) or 0
 
-    @cached_property
+    @_Once
     def received_ms(self) -> int:
         """`receivedAt` in milliseconds since 1970."""
         return timestamps.parse(self.received_at) or 0

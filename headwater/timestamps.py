@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MIN_MS = -2_208_988_800_000  # 1900-01-01: the range ClickHouse's DateTime64 holds exactly
@@ -18,24 +17,44 @@ _FAST = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z", re.ASCII)
 _SECONDS_BELOW = (
     100_000_000_000  # epoch numbers below this are seconds (until the year 5138), above it milliseconds
 )
+_SECONDS_KEPT = 4096
 _FRACTION = re.compile(r"([.,]\d+)")
 
 
-@lru_cache(maxsize=4096)
-def _format_second(second: int) -> str:
-    return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+class _Texts(dict[int, str]):
+    """Seconds since 1970 as texts without a fraction, remembered.
+
+    Asked by `__getitem__` as a function: for subclasses of dict that is faster than an index, and than `lru_cache`.
+    """
+
+    def __missing__(self, second: int) -> str:
+        if len(self) >= _SECONDS_KEPT:
+            self.clear()
+        text = self[second] = (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+        return text
 
 
+class _Seconds(dict[str, int | None]):
+    """The inverse; None for a text of any other form."""
+
+    def __missing__(self, text: str) -> int | None:
+        if len(self) >= _SECONDS_KEPT:
+            self.clear()
+        second = self[text] = _second_of(text)
+        return second
+
+
+_text_of = _Texts().__getitem__
+_second = _Seconds().__getitem__
 _TAILS = [f".{millis:03d}Z" for millis in range(1000)]
 _MILLIS_OF = {tail: millis for millis, tail in enumerate(_TAILS)}
 
 
 def iso(ms: int) -> str:
     """Milliseconds since 1970 as `2026-01-02T03:04:05.678Z`."""
-    return _format_second(ms // 1000) + _TAILS[ms % 1000]
+    return _text_of(ms // 1000) + _TAILS[ms % 1000]
 
 
-@lru_cache(maxsize=4096)
 def _second_of(prefix: str) -> int | None:
     if not _FAST.match(prefix):
         return None
@@ -48,7 +67,7 @@ def _second_of(prefix: str) -> int | None:
 
 def canonical(text: str) -> int | None:
     """Milliseconds since 1970 of a text in exactly the form that `iso` writes, else None; needs no second formatting."""
-    if (millis := _MILLIS_OF.get(text[19:])) is None or (second := _second_of(text[:19])) is None:
+    if (millis := _MILLIS_OF.get(text[19:])) is None or (second := _second(text[:19])) is None:
         return None
     return second * 1000 + millis
 
@@ -58,10 +77,10 @@ def shifted(text: str, by: int, latest: int) -> str | None:
 
     None where it has another form, or the result does not lie between MIN_MS and `latest`. The collector's hot path.
     """
-    if (millis := _MILLIS_OF.get(text[19:])) is None or (second := _second_of(text[:19])) is None:
+    if (millis := _MILLIS_OF.get(text[19:])) is None or (second := _second(text[:19])) is None:
         return None
     ms = second * 1000 + millis + by
-    return _format_second(ms // 1000) + _TAILS[ms % 1000] if MIN_MS <= ms <= latest else None
+    return _text_of(ms // 1000) + _TAILS[ms % 1000] if MIN_MS <= ms <= latest else None
 
 
 def parse(value: object) -> int | None:

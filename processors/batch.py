@@ -20,7 +20,7 @@ from headwater.event import Accepted, Drop, DroppedLine
 from headwater.log.protocol import Record
 from processors import chain
 from processors.chain import PROCESSOR_ERROR, Chain, Dropped
-from processors.totals import Counts
+from processors.totals import Counts, Pair
 
 UNDECODABLE = "undecodable"
 UNKNOWN_SOURCE = "unknown"  # of lines that name no source we can read
@@ -67,35 +67,38 @@ class Output:
 def work(records: Iterable[Record], steps: Chain, dropped_at: str) -> Output:
     """Send all events of the records through the chain."""
     output = Output(dropped_at)
+    passed: list[Pair] = []
     for record in records:
         for one in accepted.read(record.value):
             output.counts.accepted += 1
             if isinstance(one, Unreadable):
                 output.undecodable(one.text, one.detail)
-            else:
-                _one(output, steps, one)
+            elif (pair := _one(output, steps, one)) is not None:
+                passed.append(pair)
+    output.counts.processed.update(passed)
     return output
 
 
-def _one(output: Output, steps: Chain, one: Accepted | Bare) -> None:
+def _one(output: Output, steps: Chain, one: Accepted | Bare) -> Pair | None:
+    """Source and type of an event that got through, or None."""
     try:
         taken = steps.normalize(one)
     except Exception as error:  # noqa: BLE001 - whatever normalize raises, the events behind it go on
         output.fail(one, "normalize", error)
-        return
+        return None
     if isinstance(taken, Drop):
         output.drop(one.source_id, "normalize", taken, _kept(one))
-        return
+        return None
     result = chain.run(steps.steps, taken)
     if isinstance(result, Dropped):
         _dropped(output, one, result)
-        return
+        return None
     try:
         output.processed.append(event.encode(result))
     except _CANNOT_ENCODE as error:
         output.fail(one, "encode", error)
-    else:
-        output.counts.processed[result.source_id, result.type] += 1
+        return None
+    return result.source_id, result.type
 
 
 def _dropped(output: Output, one: Accepted | Bare, result: Dropped) -> None:

@@ -15,7 +15,6 @@ remembering: the memory is always the fold of the outputs, and switching it on a
 
 from __future__ import annotations
 
-from functools import lru_cache
 from hashlib import blake2b
 
 from headwater import timestamps
@@ -28,22 +27,46 @@ DUPLICATE = "duplicate"
 DAY_MS = 86_400_000
 PAUSE_DAYS = 31  # longer than any window: a pipeline that stood still, or a clock that leapt
 
-_hash = blake2b(
-    digest_size=FINGERPRINT_BYTES
-)  # copying it is a third faster than making it anew, and than md5
+_DAYS_KEPT = 64
+_SOURCES_KEPT = 1_024
 _DROP = Drop(DUPLICATE)
+
+
+class _Begun(dict[str, blake2b]):
+    """Hashes that have taken in a source's name; copying one is faster than making it, and than md5."""
+
+    def __missing__(self, source_id: str) -> blake2b:
+        if len(self) >= _SOURCES_KEPT:
+            self.clear()
+        begun = self[source_id] = blake2b(_bytes(f"{source_id}\0"), digest_size=FINGERPRINT_BYTES)
+        return begun
+
+
+_begun = _Begun().__getitem__
 
 
 def fingerprint(source_id: str, message_id: str) -> bytes:
     """What is remembered of an event. NUL cannot occur in a source's name, so no two pairs share a text."""
-    state = _hash.copy()
-    state.update(f"{source_id}\0{message_id}".encode("utf-8", "surrogatepass"))
+    state = _begun(source_id).copy()
+    state.update(_bytes(message_id))
     return state.digest()
 
 
-@lru_cache(maxsize=64)
-def _day(date: str) -> int:
-    return max(0, timestamps.parse(date) or 0) // DAY_MS
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+class _Days(dict[str, int]):
+    """Dates as days since 1970, remembered."""
+
+    def __missing__(self, date: str) -> int:
+        if len(self) >= _DAYS_KEPT:
+            self.clear()
+        day = self[date] = max(0, timestamps.parse(date) or 0) // DAY_MS
+        return day
+
+
+_day = _Days().__getitem__
 
 
 def day_of(received_at: str) -> int:

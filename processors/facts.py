@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Raw, Struct
 
-from headwater import limits
+from headwater import codec, limits
 from headwater.event import Event
 from headwater.profile import Cause, Identity, Sent, Traits
 from processors.profiles import Profiles
@@ -79,7 +79,7 @@ def fields(raw: Raw | None) -> dict[str, Raw]:
 
 def own(value: Raw) -> Raw:
     """A compact copy: a slice would keep the whole record it was read from in memory."""
-    raw = bytes(value)
+    raw = codec.joined((value,))
     return Raw(msgspec.json.format(raw, indent=-1) if raw[:1] in b"{[" else raw)
 
 
@@ -117,7 +117,7 @@ def cached_times(
     at, times, news = fact_time(event), {}, {}
     for name, value in incoming.items():
         slot = f"{scope}.{name}"
-        mark = crc32(bytes(value), crc32(owner.encode("utf-8", "surrogatepass")))
+        mark = crc32(value, crc32(owner.encode("utf-8", "surrogatepass")))
         before = known.get(slot)
         if before is not None and before.fingerprint == mark:
             times[name] = min(before.since, at)

@@ -33,7 +33,7 @@ _NAMED = frozenset(("page", "screen"))
 class _Content(Struct, rename="camel", forbid_unknown_fields=True):
     """What stock SDKs send, but for ids and times. Raw fields are not even decoded: nothing reads them here."""
 
-    context: Raw = _ABSENT
+    context: Raw = Raw(EMPTY_OBJECT)
     properties: Raw = _ABSENT
     traits: Raw = _ABSENT
     integrations: Raw = _ABSENT
@@ -62,15 +62,20 @@ class _Body(_Content, rename="camel", forbid_unknown_fields=True):
     original_timestamp: Raw = _ABSENT
 
 
-class _BareBody(_Content, rename="camel", forbid_unknown_fields=True):
-    """A body without a header: what that would tell is read here, too."""
+class _Direct(Event, rename="camel", omit_defaults=True, kw_only=True, dict=True, forbid_unknown_fields=True):
+    """The event that a body without a header is, once the server's values are set: nearly all go this way.
 
-    type: str = ""
-    message_id: str = ""
-    anonymous_id: str | None = None
-    user_id: str | None = None
-    timestamp: str | None = None
-    original_timestamp: str | None = None
+    A body with other keys, or with values of other types, is not decoded by this and goes by way of `_Body`.
+    """
+
+    source_id: str = ""
+    channel: str = ""
+    received_at: str = ""
+    timestamp: str | None = None  # type: ignore[assignment]  # until the server has found one
+    metadata: Raw = msgspec.field(default=_ABSENT, name="_metadata")
+    version: Raw = _ABSENT
+    write_key: Raw = _ABSENT
+    project_id: Raw = _ABSENT
 
 
 class _View(ContextView):
@@ -90,7 +95,7 @@ _WIRE = {field.encode_name: field.name for field in msgspec.structs.fields(_Body
 _STRIPPED = frozenset(_WIRE) - {"_metadata"}
 
 _body_decoder = msgspec.json.Decoder(_Body)
-_bare_decoder = msgspec.json.Decoder(_BareBody)
+_decode_direct = msgspec.json.Decoder(_Direct).decode
 _dict_decoder = msgspec.json.Decoder(dict[str, Raw])
 _view_decoder = msgspec.json.Decoder(_View)
 _title_decoder = msgspec.json.Decoder(_Title)
@@ -128,35 +133,40 @@ def _normalized(accepted: Accepted) -> Event:
     body, extra = _decode(accepted.body)
     event = _event(accepted, body)
     _fill_context(event, accepted, body.context)
-    _fill_bodies(event, accepted, body)
+    _fill_bodies(event, accepted, body.properties, body.traits, body.integrations)
     event.extra = extra
     return event
 
 
 def _normalized_bare(bare: Bare) -> Event:
-    body, shared = _bare_decoder.decode(bare.body), bare.shared
-    timestamp, original, flags = bare.times(body.timestamp, body.original_timestamp)
-    event = Event(
-        type=body.type,
-        message_id=body.message_id,
-        source_id=shared.source_id,
-        channel=shared.channel,
-        received_at=shared.received_at,
-        timestamp=timestamp,
-        original_timestamp=original,
-        sent_at=shared.sent_at,
-        anonymous_id=body.anonymous_id or None,
-        user_id=body.user_id or None,
-        event=body.event if type(body.event) is str and body.type == "track" else None,
-        name=body.name if type(body.name) is str else None,
-        category=body.category if type(body.category) is str else None,
-        flags=flags,
-    )
-    _fill_context(event, shared, body.context)
-    _fill_bodies(event, shared, body)
-    if body.metadata is not _ABSENT:
-        event.extra = {"_metadata": body.metadata}
+    event, shared = _decode_direct(bare.body), bare.shared
+    if event.flags is not None or event.extra is not None:  # the client's keys only have the names of ours
+        return _normalized(bare.whole())
+    event.timestamp, event.original_timestamp, flags = bare.times(event.timestamp, event.original_timestamp)
+    event.source_id = shared.source_id
+    event.channel = shared.channel
+    event.received_at = shared.received_at
+    event.sent_at = shared.sent_at
+    if flags is not None:
+        event.flags = flags
+    _forget_unsaid(event)
+    _fill_context(event, shared, event.context)
+    _fill_bodies(event, shared, event.properties, event.traits, event.integrations)
     return event
+
+
+def _forget_unsaid(event: _Direct) -> None:
+    """What a body cannot say, or says by an empty text. Setting costs more than looking, and there is rarely anything."""
+    if event.anonymous_id == "":
+        event.anonymous_id = None
+    if event.user_id == "":
+        event.user_id = None
+    if event.event is not None and event.type != "track":
+        event.event = None
+    if event.group_id is not None or event.previous_id is not None:  # of calls that come with a header
+        event.group_id = event.previous_id = None
+    if event.write_key is not _ABSENT or event.version is not _ABSENT or event.project_id is not _ABSENT:
+        event.write_key = event.version = event.project_id = _ABSENT
 
 
 def _salvaged(accepted: Accepted) -> Accepted:
@@ -211,46 +221,62 @@ def _event(accepted: Accepted, body: _Body) -> Event:
 
 
 def _fill_context(event: Event, accepted: Accepted | Shared, own: Raw) -> None:
-    context = bytes(own)
-    if context[:1] != b"{":
-        if context not in (b"", b"null"):
-            _flag(event, "context_not_object")
-        context = EMPTY_OBJECT
     if accepted.batch_context is not None:
-        context = merge_raw(bytes(accepted.batch_context), context)
-    view = _view_decoder.decode(context)
+        own = Raw(merge_raw(bytes(accepted.batch_context), _context(event, own)))
+    try:
+        view = _view_decoder.decode(own)
+    except msgspec.ValidationError:  # no object
+        own = Raw(_context(event, own))
+        view = _view_decoder.decode(own)
     if view.ip is msgspec.UNSET:
         view.ip = accepted.ip
         if accepted.ip is not None:
-            context = append(context, b'"ip"', _encode(accepted.ip))
+            own = Raw(append(codec.joined((own,)), b'"ip"', _encode(accepted.ip)))
     if view.user_agent is msgspec.UNSET:
         view.user_agent = accepted.user_agent
         if accepted.user_agent is not None:
-            context = append(context, b'"userAgent"', _encode(accepted.user_agent))
-    event.context = Raw(context)
+            own = Raw(append(codec.joined((own,)), b'"userAgent"', _encode(accepted.user_agent)))
+    event.context = own
     event.view = view
+
+
+def _context(event: Event, own: Raw) -> bytes:
+    context = codec.joined((own,))
+    if context[:1] == b"{":
+        return context
+    if context not in (b"", b"null"):
+        _flag(event, "context_not_object")
+    return EMPTY_OBJECT
 
 
 def append(raw: bytes, key: bytes, value: bytes) -> bytes:
     """The object `raw` with one more key (as JSON), which the caller knows to be absent."""
     head = raw.rstrip()[:-1].rstrip()
-    return b"%b%b%b:%b}" % (head, b"," if len(head) > 1 else b"", key, value)
+    return head + (b"," if len(head) > 1 else b"") + key + b":" + value + b"}"
 
 
-def _fill_bodies(event: Event, accepted: Accepted | Shared, body: _Content) -> None:
-    event.properties = _object(event, body.properties, "properties_not_object")
-    event.traits = _object(event, body.traits, "traits_not_object")
-    event.integrations = _object(event, body.integrations, "integrations_not_object")
+def _fill_bodies(
+    event: Event,
+    accepted: Accepted | Shared,
+    properties: Raw | None,
+    traits: Raw | None,
+    integrations: Raw | None,
+) -> None:
+    if properties is not None:
+        event.properties = _properties(event, properties)
+    if traits is not None:
+        event.traits = _object(event, traits, "traits_not_object")
+    if integrations is not None:
+        event.integrations = _object(event, integrations, "integrations_not_object")
     if accepted.batch_integrations is not None:
         own = EMPTY_OBJECT if event.integrations is None else bytes(event.integrations)
         event.integrations = Raw(merge_raw(bytes(accepted.batch_integrations), own))
-    properties = event.properties
-    if properties is None:
-        return
-    if len(bytes(properties)) > limits.PROPERTIES * _SMALLEST_PROPERTY:
-        event.properties = _within_limit(event, properties)
-    if event.type in _NAMED and (event.name is None or event.category is None):
-        title = _title_decoder.decode(properties)  # pixels and raw HTTP put both here
+    if (
+        event.type in _NAMED
+        and event.properties is not None
+        and (event.name is None or event.category is None)
+    ):
+        title = _title_decoder.decode(event.properties)  # pixels and raw HTTP put both here
         if event.name is None and type(title.name) is str:
             event.name = title.name
         if event.category is None and type(title.category) is str:
@@ -258,14 +284,19 @@ def _fill_bodies(event: Event, accepted: Accepted | Shared, body: _Content) -> N
 
 
 def _object(event: Event, raw: Raw, flag: str) -> Raw | None:
-    if raw is _ABSENT:
-        return None
-    text = bytes(raw)
+    text = codec.joined((raw,))
     if text[:1] == b"{":
         return raw
-    if text != b"null":
+    if text not in (b"", b"null"):
         _flag(event, flag)
     return None
+
+
+def _properties(event: Event, raw: Raw) -> Raw | None:
+    text = codec.joined((raw,))
+    if text[:1] != b"{":
+        return _object(event, raw, "properties_not_object")
+    return raw if len(text) <= limits.PROPERTIES * _SMALLEST_PROPERTY else _within_limit(event, raw)
 
 
 def _within_limit(event: Event, properties: Raw) -> Raw:

@@ -10,6 +10,7 @@ The worker's part: after each batch, `drain_records` goes into the batch's trans
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
@@ -20,33 +21,56 @@ from headwater.state.protocol import KeyTable
 
 CACHE_ROWS = 50_000  # decoded rows kept for each kind and half of the cache
 OWN_RECORDS = 50_000  # fingerprints of records we published, so that reading them back costs nothing
+_SEPARATOR, _MARK = b"\x1f\x1d"  # as numbers: looking for one byte is then ten times cheaper
 _KEY_BYTES = 200  # stores cap their keys (LMDB: 511 bytes); longer ids are cut and hashed
 
 V = TypeVar("V")
 
 
-class Recent(Generic[V]):
-    """A bounded cache in two halves: when the young half is full, the old one is forgotten. O(1), no links to tend."""
+class _Young(dict[str, V]):
+    """The young half of a cache; asks `elsewhere` for what it has not."""
 
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_elsewhere",)
+
+    def __init__(self, elsewhere: Callable[[str], V | None]) -> None:
+        super().__init__()
+        self._elsewhere = elsewhere
+
+    def __missing__(self, key: str) -> V | None:
+        return self._elsewhere(key)
+
+
+class Recent(Generic[V]):
+    """A bounded cache in two halves: when the young half is full, the old one is forgotten. O(1), no links to tend.
+
+    `get(key)` gives the value, or None where it is not cached. Do not keep `get` itself: it is a lookup in the dict that is
+    the young half now, and nothing more where the key is found there.
+    """
+
+    __slots__ = ("_half", "_old", "_young", "get")
 
     def __init__(self, half: int) -> None:
         self._half = half
-        self._young: dict[str, V] = {}
         self._old: dict[str, V] = {}
-
-    def get(self, key: str) -> V | None:
-        """The value, or None where it is not cached."""
-        found = self._young.get(key)
-        if found is None and (found := self._old.get(key)) is not None:
-            self.put(key, found)
-        return found
+        self._begin()
 
     def put(self, key: str, value: V) -> None:
         """Remember, and forget the oldest half when there is no room."""
         if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
+            self._old = self._young
+            self._begin()
         self._young[key] = value
+
+    def _begin(self) -> None:
+        self._young: dict[str, V] = _Young(self._old_one)
+        self.get: Callable[[str], V | None] = self._young.__getitem__
+
+    def _old_one(self, key: str) -> V | None:
+        """What is asked for again is young again."""
+        found = self._old.get(key)
+        if found is not None:
+            self.put(key, found)
+        return found
 
     def drop(self, key: str) -> None:
         """Forget one key."""
@@ -60,7 +84,7 @@ class Recent(Generic[V]):
 def part(text: str) -> bytes:
     """An id as part of a table key: short, and never containing the separator."""
     raw = text.encode("utf-8", "surrogatepass")
-    if len(raw) <= _KEY_BYTES and b"\x1f" not in raw and b"\x1d" not in raw:
+    if len(raw) <= _KEY_BYTES and _SEPARATOR not in raw and _MARK not in raw:
         return raw
     return (
         raw[:120].replace(b"\x1f", b" ").replace(b"\x1d", b" ")
@@ -143,15 +167,24 @@ class Profiles:
 
     def identity(self, anonymous_id: str) -> Identity | None:
         """What is known of an anonymousId."""
-        return _through(self._link_cache, self._links, anonymous_id, _MISSING_IDENTITY)
+        found = self._link_cache.get(anonymous_id)
+        if found is None:
+            found = _load(self._link_cache, self._links, anonymous_id, _MISSING_IDENTITY)
+        return None if found is _MISSING_IDENTITY else found
 
     def user(self, user_id: str) -> User | None:
         """What is known of a user."""
-        return _through(self._user_cache, self._users, user_id, _MISSING_USER)
+        found = self._user_cache.get(user_id)
+        if found is None:
+            found = _load(self._user_cache, self._users, user_id, _MISSING_USER)
+        return None if found is _MISSING_USER else found
 
     def account(self, group_id: str) -> Account | None:
         """What is known of an account."""
-        return _through(self._account_cache, self._accounts, group_id, _MISSING_ACCOUNT)
+        found = self._account_cache.get(group_id)
+        if found is None:
+            found = _load(self._account_cache, self._accounts, group_id, _MISSING_ACCOUNT)
+        return None if found is _MISSING_ACCOUNT else found
 
     def memberships(self, user_id: str) -> dict[str, Membership]:
         """A user's memberships by account, past ones too. Not to be changed by the caller."""
@@ -285,9 +318,8 @@ def _fingerprint(key: bytes, value: bytes) -> str:
     return blake2b(value, digest_size=16, key=key[-64:]).hexdigest()
 
 
-def _through(cache: Recent[R], table: _Table[R], key: str, missing: R) -> R | None:
-    found = cache.get(key)
-    if found is None:
-        found = table.get(part(key)) or missing
-        cache.put(key, found)
-    return None if found is missing else found
+def _load(cache: Recent[R], table: _Table[R], key: str, missing: R) -> R:
+    """The row, or `missing`, from the table into the cache."""
+    found = table.get(part(key)) or missing
+    cache.put(key, found)
+    return found

@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from headwater import codec
 from processors.agents import SOFT, Verdict
 
 DRIVEN = 90  # the browser or the tool says so itself
@@ -69,7 +70,7 @@ _decoder = msgspec.json.Decoder(Signals)
 
 def judge(raw: Raw, verdict: Verdict) -> Verdict:
     """The verdict with what the page's signals add to it; the same object where they add nothing. Never raises."""
-    if bytes(raw) == _ORDINARY:
+    if codec.joined((raw,)) == _ORDINARY:
         return verdict
     try:
         signals = _decoder.decode(raw)

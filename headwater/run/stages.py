@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
+from headwater import memory
 from headwater.clock import Clock
 from headwater.errors import LogUnavailable
 from headwater.log import topics
@@ -71,6 +72,8 @@ async def processor(context: Context) -> None:
     """Process until told to leave; then finish the backlog of that moment and return."""
     from processors import worker
 
+    memory.tune_collector_of_garbage()
+    memory.keep_heap()
     stop = asyncio.Event()
     groups = {topics.PROCESSOR_GROUP: topics.ACCEPTED}
     work = worker.run(context.live, context.log, context.settings.data, context.clock, stop)
@@ -81,6 +84,7 @@ async def destinations(context: Context) -> None:
     """Deliver until told to leave; then deliver the backlog of that moment, as far as it moves, and return."""
     from destinations.kit import runtime
 
+    memory.tune_collector_of_garbage()
     stop = asyncio.Event()
     settings = context.settings
     work = runtime.run(

@@ -10,8 +10,9 @@ from functools import partial
 
 import pytest
 
-from collector import direct, memory
+from collector import direct
 from collector.turns import Turns
+from headwater import memory
 from headwater.clock import ManualClock
 from tests.support.serving import Answer, Served, basic, raw_request, read_answer
 

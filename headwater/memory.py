@@ -1,4 +1,4 @@
-"""What the process tells its memory allocators: requests make no garbage cycles, and the next batch is as large as the last.
+"""What a stage tells its memory allocators: events make no garbage cycles, and the next batch is as large as the last.
 
 glibc gives the top of its heap back to the kernel whenever enough of it is free, and takes it again page by page for the
 next batch: a tenth of what an event of a batch costs. So a bounded piece of it is kept.
