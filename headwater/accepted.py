@@ -14,6 +14,8 @@ an event are read from its body; the collector has seen to it that they are ther
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
+from typing import final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -44,7 +46,12 @@ class Bare(Struct, frozen=True, gc=False):
     shared: Shared
     received_ms: int
     sent: Sent | None
-    body: bytes
+    line: bytes  # the body, perhaps with a line break behind it
+
+    @property
+    def body(self) -> bytes:
+        """The JSON as the client sent it."""
+        return self.line.removesuffix(b"\n")
 
     @property
     def source_id(self) -> str:
@@ -69,7 +76,7 @@ class Bare(Struct, frozen=True, gc=False):
 
     def whole(self) -> Accepted:
         """The same event with a header. Raises msgspec.DecodeError for a body the collector would not have taken."""
-        ids, shared = _ids(self.body), self.shared
+        ids, shared = _ids(self.line), self.shared
         timestamp, original, flags = self.times(ids.timestamp, ids.original_timestamp)
         return Accepted(
             source_id=shared.source_id,
@@ -91,6 +98,7 @@ class Bare(Struct, frozen=True, gc=False):
         )
 
 
+@final
 class Unreadable(Struct, frozen=True):
     """A text that holds no event, and why; nothing the collector writes comes to this."""
 
@@ -132,7 +140,7 @@ def encode_shared(shared: Shared) -> bytes:
 
 def read(value: bytes | None) -> Iterator[Accepted | Bare | Unreadable]:
     """The events of a record, in their order."""
-    lines = value.split(b"\n") if value else []
+    lines = BytesIO(value or b"").readlines()  # `split` looks at each byte by itself
     at = 0
     while at < len(lines):
         line, at = lines[at], at + 1
@@ -142,7 +150,7 @@ def read(value: bytes | None) -> Iterator[Accepted | Bare | Unreadable]:
                 continue
             found = _heading(line)
         except (msgspec.DecodeError, RecursionError) as error:
-            yield Unreadable(line, str(error))
+            yield Unreadable(line.removesuffix(b"\n"), str(error))
             continue
         shared, end = found.shared, at + found.bodies
         received = timestamps.parse(shared.received_at) or 0

@@ -8,7 +8,7 @@ typed at the top, bodies kept as raw JSON until somebody asks. Destinations read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -150,6 +150,7 @@ class EventDict(TypedDict, total=False):
     integrations: dict[str, Any]
 
 
+@final
 class Drop(Struct, frozen=True):
     """A processor's verdict that an event goes no further; `reason` is a stable code."""
 

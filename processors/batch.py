@@ -71,7 +71,7 @@ def work(records: Iterable[Record], steps: Chain, dropped_at: str) -> Output:
     for record in records:
         for one in accepted.read(record.value):
             output.counts.accepted += 1
-            if isinstance(one, Unreadable):
+            if type(one) is Unreadable:
                 output.undecodable(one.text, one.detail)
             elif (pair := _one(output, steps, one)) is not None:
                 passed.append(pair)
@@ -86,11 +86,11 @@ def _one(output: Output, steps: Chain, one: Accepted | Bare) -> Pair | None:
     except Exception as error:  # noqa: BLE001 - whatever normalize raises, the events behind it go on
         output.fail(one, "normalize", error)
         return None
-    if isinstance(taken, Drop):
+    if type(taken) is Drop:
         output.drop(one.source_id, "normalize", taken, _kept(one))
         return None
     result = chain.run(steps.steps, taken)
-    if isinstance(result, Dropped):
+    if type(result) is Dropped:
         _dropped(output, one, result)
         return None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import final
 
 from headwater.accepted import Bare
 from headwater.errors import HeadwaterError
@@ -30,6 +31,7 @@ class Chain:
     steps: tuple[Named, ...]
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """An event that went no further, with the processor that said so."""
@@ -51,5 +53,5 @@ def run(steps: Sequence[Named], event: Event) -> Event | Dropped:
             return Dropped(event, named.name, Drop(PROCESSOR_ERROR, type(error).__name__), error)
         if type(result) is Drop:
             return Dropped(event, named.name, result)
-        event = result  # type: ignore[assignment]
+        event = result
     return event

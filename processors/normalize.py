@@ -24,7 +24,7 @@ from headwater.workspace.model import Workspace
 
 Normalize: TypeAlias = Callable[[Accepted | Bare], Event | Drop]
 
-_ABSENT = Raw(b"")
+_ABSENT, _EMPTY = Raw(b""), Raw(EMPTY_OBJECT)
 _MERGE_DEPTH = 32  # levels of context that are merged; below them the event's own value stands as it is
 _SMALLEST_PROPERTY = 5  # bytes of `"":1,`: an object shorter than the limit times this is not over it
 _NAMED = frozenset(("page", "screen"))
@@ -33,7 +33,7 @@ _NAMED = frozenset(("page", "screen"))
 class _Content(Struct, rename="camel", forbid_unknown_fields=True):
     """What stock SDKs send, but for ids and times. Raw fields are not even decoded: nothing reads them here."""
 
-    context: Raw = Raw(EMPTY_OBJECT)
+    context: Raw = _EMPTY
     properties: Raw = _ABSENT
     traits: Raw = _ABSENT
     integrations: Raw = _ABSENT
@@ -72,6 +72,7 @@ class _Direct(Event, rename="camel", omit_defaults=True, kw_only=True, dict=True
     channel: str = ""
     received_at: str = ""
     timestamp: str | None = None  # type: ignore[assignment]  # until the server has found one
+    context: Raw = _ABSENT  # none but the default is left out when the event is written
     metadata: Raw = msgspec.field(default=_ABSENT, name="_metadata")
     version: Raw = _ABSENT
     write_key: Raw = _ABSENT
@@ -93,6 +94,7 @@ class _Title(Struct):
 _WIRE = {field.encode_name: field.name for field in msgspec.structs.fields(_Body)}
 # Not a client's to say, or already in the header: never passed on.
 _STRIPPED = frozenset(_WIRE) - {"_metadata"}
+_OURS = frozenset(("flags", "extra"))
 
 _body_decoder = msgspec.json.Decoder(_Body)
 _decode_direct = msgspec.json.Decoder(_Direct).decode
@@ -139,7 +141,7 @@ def _normalized(accepted: Accepted) -> Event:
 
 
 def _normalized_bare(bare: Bare) -> Event:
-    event, shared = _decode_direct(bare.body), bare.shared
+    event, shared = _decode_direct(bare.line), bare.shared
     if event.flags is not None or event.extra is not None:  # the client's keys only have the names of ours
         return _normalized(bare.whole())
     event.timestamp, event.original_timestamp, flags = bare.times(event.timestamp, event.original_timestamp)
@@ -150,7 +152,7 @@ def _normalized_bare(bare: Bare) -> Event:
     if flags is not None:
         event.flags = flags
     _forget_unsaid(event)
-    _fill_context(event, shared, event.context)
+    _fill_context(event, shared, _EMPTY if event.context is _ABSENT else event.context)
     _fill_bodies(event, shared, event.properties, event.traits, event.integrations)
     return event
 
@@ -196,6 +198,9 @@ def _decode_leniently(raw: Raw) -> tuple[_Body, dict[str, Raw] | None]:
             value = msgspec.json.decode(value)
         setattr(body, _WIRE[wire], value)
     extra = {name: value for name, value in fields.items() if name not in _STRIPPED}
+    for name in _OURS & extra.keys():
+        if codec.joined((extra[name],)) == b"null":  # nothing said under a name of ours
+            del extra[name]
     return body, extra or None
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from headwater import codec, limits
+from headwater.accepted import Bare, Shared, encode_shared, heading, read
 from headwater.event import Accepted, Drop, Event, encode
 from processors.normalize import merge_raw, normalize
 
@@ -21,7 +22,8 @@ JSON = st.recursive(
 )  # fmt: skip
 NAMES = st.sampled_from(
     ["context", "properties", "traits", "integrations", "event", "name", "category", "type", "messageId", "userId",
-     "writeKey", "_metadata", "sentAt", "receivedAt", "odd", "flags", "extra", "sourceId"]
+     "writeKey", "_metadata", "sentAt", "receivedAt", "odd", "flags", "extra", "sourceId", "groupId", "previousId",
+     "version", "projectId", "channel"]
 )  # fmt: skip
 BODIES = st.dictionaries(NAMES, JSON, max_size=8)
 
@@ -63,6 +65,33 @@ def test_every_json_body_gives_an_event_or_a_named_drop(body: Any, batch: Any, r
     assert "writeKey" not in wire
     for name in ("context", "properties", "traits", "integrations"):
         assert isinstance(wire.get(name, {}), dict)
+
+
+@given(BODIES, st.none() | JSON, st.booleans())
+def test_a_body_without_a_header_gives_the_event_it_would_give_with_one(
+    body: dict[str, Any], batch: Any, request: bool
+) -> None:
+    """Decoded straight into the event, whatever keys of ours it has; equal in every key, and no key stands twice."""
+    body |= {"type": body.get("type") or "track", "messageId": "m1", "timestamp": "2026-01-02T03:04:04.000Z"}
+    body |= {"anonymousId": "", "userId": "u1"}
+    if type(body["type"]) is not str:
+        body["type"] = "page"
+    shared = Shared(source_id="web", channel="browser", received_at="2026-01-02T03:04:05.000Z")
+    if request:
+        shared = msgspec.structs.replace(
+            shared, ip="203.0.113.9", user_agent="ua", sent_at=shared.received_at
+        )
+    if isinstance(batch, dict):
+        shared = msgspec.structs.replace(shared, batch_context=Raw(json.dumps(batch).encode()))
+    value = b"%b\n%b" % (heading(encode_shared(shared), 1), json.dumps(body).encode())
+    (bare,) = read(value)
+    assert isinstance(bare, Bare)
+    found, expected = normalize(bare), normalize(bare.whole())
+    assert isinstance(found, Event)
+    assert isinstance(expected, Event)
+    wire = json.loads(encode(found), object_pairs_hook=_no_key_twice)
+    assert wire == json.loads(encode(expected), object_pairs_hook=_no_key_twice)
+    assert (found.view, found.flags) == (expected.view, expected.flags)
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
