@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import tempfile
 from pathlib import Path
 
 _TEXT = """\
@@ -52,8 +53,30 @@ def name_from(folder: Path) -> str:
 
 
 def write_new(file: Path) -> None:
-    """Write a workspace readable by its owner only. Raises FileExistsError rather than overwrite one."""
+    """Write a workspace that only its owner can read, whole or not at all.
+
+    Raises FileExistsError rather than overwrite one.
+    """
+    if file.exists():
+        raise FileExistsError(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(render(name_from(file.absolute().parent)))
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(render(name_from(file.absolute().parent)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        _give_name(Path(draft), file)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+
+
+def _give_name(draft: Path, file: Path) -> None:
+    try:
+        file.hardlink_to(draft)  # unlike a rename, this never replaces a file
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if file.exists():
+            raise FileExistsError(file) from None
+        draft.rename(file)
