@@ -195,11 +195,18 @@ def decode_accepted(line: bytes) -> Accepted:
     return _accepted_decoder.decode(line)
 
 
-def encode(event: Event) -> bytes:
-    """The canonical JSON object of a processed event, on one line."""
-    extra = event.extra
-    if not extra:
-        return _encoder.encode(event)
+def encode(event: Event, scratch: bytearray) -> bytes:
+    """The canonical JSON object of a processed event, on one line.
+
+    `scratch` is the caller's, used again and again: its content is lost, and a buffer need not grow anew for each event.
+    """
+    if event.extra:
+        return _encode_with_extra(event, event.extra)
+    _encoder.encode_into(event, scratch)
+    return bytes(scratch)
+
+
+def _encode_with_extra(event: Event, extra: dict[str, Raw]) -> bytes:
     event.extra = None
     line = _encoder.encode(event)
     event.extra = extra

@@ -40,6 +40,7 @@ class Output:
     dropped: list[bytes] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     faults: Counter[str] = field(default_factory=Counter)  # sentences for the log; they never quote an event
+    scratch: bytearray = field(default_factory=bytearray)
 
     def drop(self, source: str, processor: str, drop: Drop, kept: bytes) -> None:
         """Keep an event that goes no further; `kept` is JSON."""
@@ -94,7 +95,7 @@ def _one(output: Output, steps: Chain, one: Accepted | Bare) -> Pair | None:
         _dropped(output, one, result)
         return None
     try:
-        output.processed.append(event.encode(result))
+        output.processed.append(event.encode(result, output.scratch))
     except _CANNOT_ENCODE as error:
         output.fail(one, "encode", error)
         return None
@@ -106,7 +107,7 @@ def _dropped(output: Output, one: Accepted | Bare, result: Dropped) -> None:
         output.fail(one, result.processor, result.error)
         return
     try:
-        kept = event.encode(result.event)
+        kept = event.encode(result.event, output.scratch)
     except _CANNOT_ENCODE as error:
         output.fail(one, "encode", error)
     else:

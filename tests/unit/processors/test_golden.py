@@ -83,7 +83,7 @@ def _run(processor: str, case: dict[str, Any]) -> tuple[list[dict[str, Any]], li
 def _wire(result: Event | Drop) -> dict[str, Any]:
     if isinstance(result, Drop):
         return {"drop": result.reason, "detail": result.detail}
-    wire: dict[str, Any] = json.loads(encode(result))
+    wire: dict[str, Any] = json.loads(encode(result, bytearray()))
     return wire
 
 
