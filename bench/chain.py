@@ -129,14 +129,14 @@ def once(
     requests: list[Record], steps: dict[str, Callable[[Any], Event | Drop]], profiles: Profiles
 ) -> dict[str, int]:
     """All events through all steps, in batches as the worker takes them."""
-    meter = Meter()
+    meter, scratch = Meter(), bytearray()
     for at in range(0, len(requests), BATCH):
         batch = requests[at : at + BATCH]
         found: list[Any] = meter.timed("decode", partial(decoded, batch))
         for name, step in steps.items():
             found = meter.timed(name, partial(passed, step, found))
         meter.timed("records", profiles.drain_records)
-        meter.timed("encode", partial(list, map(encode, found)))
+        meter.timed("encode", partial(list, map(partial(encode, scratch=scratch), found)))
     return meter.spent
 
 

@@ -64,7 +64,7 @@ def splice(raw: bytes | msgspec.Raw, key: str, value: bytes) -> bytes:
         return msgspec.json.encode(fields)
     head = text[:-1].rstrip()
     comma = b"" if head == b"{" else b","
-    return head + comma + name + b":" + value + b"}"
+    return joined((head, comma, name, b":", value, b"}"))
 
 
 def one_line(raw: bytes) -> bytes:

@@ -233,15 +233,16 @@ def _fill_context(event: Event, accepted: Accepted | Shared, own: Raw) -> None:
     except msgspec.ValidationError:  # no object
         own = Raw(_context(event, own))
         view = _view_decoder.decode(own)
+    added = b""
     if view.ip is msgspec.UNSET:
         view.ip = accepted.ip
         if accepted.ip is not None:
-            own = Raw(append(codec.joined((own,)), b'"ip"', _encode(accepted.ip)))
+            added = b',"ip":' + _encode(accepted.ip)
     if view.user_agent is msgspec.UNSET:
         view.user_agent = accepted.user_agent
         if accepted.user_agent is not None:
-            own = Raw(append(codec.joined((own,)), b'"userAgent"', _encode(accepted.user_agent)))
-    event.context = own
+            added += b',"userAgent":' + _encode(accepted.user_agent)
+    event.context = Raw(extended(own, added)) if added else own
     event.view = view
 
 
@@ -254,10 +255,10 @@ def _context(event: Event, own: Raw) -> bytes:
     return EMPTY_OBJECT
 
 
-def append(raw: bytes, key: bytes, value: bytes) -> bytes:
-    """The object `raw` with one more key (as JSON), which the caller knows to be absent."""
-    head = raw.rstrip()[:-1].rstrip()
-    return head + (b"," if len(head) > 1 else b"") + key + b":" + value + b"}"
+def extended(raw: Raw, fields: bytes) -> bytes:
+    """The object `raw` with more fields (`,"a":1,"b":2`), whose keys the caller knows to be absent."""
+    head = codec.joined((raw,)).rstrip()[:-1].rstrip()
+    return codec.joined((head, fields if len(head) > 1 else fields[1:], b"}"))
 
 
 def _fill_bodies(
