@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +63,10 @@ class Session:
                 # before anything else is waited for: the loop goes on reading, and takes only what has a page
                 pages = [page for tp in partitions if (page := self._pages.pop(tp, None)) is not None]
                 self._fresh = [tp for tp in self._fresh if tp not in partitions]
-                await self._waiting.drop(partitions)
-                for page in pages:
-                    await page.owner.close()
+                async with AsyncExitStack() as owners:  # all are let go of, even if making rows has failed
+                    for page in pages:
+                        owners.push_async_callback(page.owner.close)
+                    await self._waiting.drop(partitions)
         finally:
             self._loader.give_up(give_up=False)
 

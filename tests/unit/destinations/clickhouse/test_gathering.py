@@ -55,6 +55,16 @@ class Making:
         return [self._preparer.prepare(portion, 7) for portion in portions]
 
 
+def held() -> tuple[Making, Gathering]:
+    """A chunk of each of two partitions, whose rows are made once `go` is set."""
+    making = Making()
+    making.go.clear()
+    gathering = Gathering(making, ManualClock())
+    for tp in (TP, OTHER):
+        gathering.take(Portion(tp, 0, 0), stretch(0, 1, CHUNK_ROWS), 1)
+    return making, gathering
+
+
 def told(prepared: Prepared) -> tuple[object, ...]:
     """All that is stored because of a portion."""
     portion = prepared.portion
@@ -105,11 +115,7 @@ async def test_full_chunks_are_made_while_more_is_awaited() -> None:
 
 async def test_a_partition_that_is_taken_away_is_forgotten_while_its_rows_are_made() -> None:
     """What another process will load is not handed over here; its neighbours are."""
-    making = Making()
-    making.go.clear()
-    gathering = Gathering(making, ManualClock())
-    for tp in (TP, OTHER):
-        gathering.take(Portion(tp, 0, 0), stretch(0, 1, CHUNK_ROWS), 1)
+    making, gathering = held()
     dropping = asyncio.create_task(gathering.drop([TP]))
     await asyncio.sleep(0)
     making.go.set()
@@ -120,11 +126,7 @@ async def test_a_partition_that_is_taken_away_is_forgotten_while_its_rows_are_ma
 
 async def test_what_is_read_while_a_partition_is_taken_away_does_not_bring_its_rows_back() -> None:
     """The loop goes on taking from its neighbours when the making ends, and two may wait for the same making."""
-    making = Making()
-    making.go.clear()
-    gathering = Gathering(making, ManualClock())
-    for tp in (TP, OTHER):
-        gathering.take(Portion(tp, 0, 0), stretch(0, 1, CHUNK_ROWS), 1)
+    making, gathering = held()
     await asyncio.sleep(0)
     dropping = [asyncio.create_task(gathering.drop([TP])), asyncio.create_task(gathering.drop(()))]
     await asyncio.sleep(0)
