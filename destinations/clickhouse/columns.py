@@ -19,6 +19,7 @@ Kind = Literal[
     "number",
     "bool",
     "json",
+    "raw",
     "labels",
     "u16",
     "u32",
@@ -35,6 +36,7 @@ SQL_TYPES: dict[Kind, str] = {
     "number": "Nullable(Float64)",
     "bool": "Nullable(Bool)",
     "json": "Nullable(String)",
+    "raw": "String",
     "labels": "Array(LowCardinality(String))",
     "u16": "UInt16",
     "u32": "UInt32",
@@ -155,7 +157,7 @@ CONTEXT: tuple[Column, ...] = (
 )
 
 PLACE: tuple[Column, ...] = (
-    Column("context", "string", "the whole context as it left the processors, JSON"),
+    Column("context", "raw", "the whole context as it left the processors, JSON"),
     Column("log_partition", "u16", "partition of the log it was read from"),
     Column("log_offset", "u64", "offset of its record in that partition"),
     Column("log_line", "u32", "line within that record, from 0"),

@@ -18,8 +18,10 @@ _REMEMBERED = 200_000
 
 def pattern(row: Row) -> tuple[object, ...]:
     """What decides which facts a row can bring: two rows of one pattern bring the same."""
-    cells = row.cells
-    return cells[4], cells[0], cells[1], row.properties.shape, row.traits.shape, row.further
+    event = row.event
+    return (
+        event.source_id, event.type, row.event_text, row.properties.shape, row.traits.shape, row.further,
+    )  # fmt: skip
 
 
 class Discovery:
@@ -55,7 +57,7 @@ class Discovery:
         return [fact for fact in _facts("", kind, "", "traits", shape) if self._note(fact)]
 
     def _of(self, row: Row) -> Iterator[Fact]:
-        kind, event, _, _, source = row.cells[:5]
+        kind, event, source = row.event.type, row.event_name, row.event.source_id
         if kind == "track":
             yield Fact(source, kind, event, "event", (), "event")
         yield from _facts(source, kind, event, "properties", row.properties.shape)

@@ -72,7 +72,7 @@ class Lot:
 
 def months_of(rows: Sequence[Row]) -> frozenset[int]:
     """The 31-day steps that the rows touch: at least calendar months, so a step touches two partitions at most."""
-    return frozenset([row.cells[3] // _STEP_MS for row in rows])
+    return frozenset([row.happened_ms // _STEP_MS for row in rows])
 
 
 def months(rows: Sequence[Row]) -> list[Sequence[Row]]:
@@ -82,7 +82,7 @@ def months(rows: Sequence[Row]) -> list[Sequence[Row]]:
         return [rows]
     by_month: dict[int, list[Row]] = {}
     for row in rows:
-        by_month.setdefault(row.cells[3] // _STEP_MS, []).append(row)
+        by_month.setdefault(row.happened_ms // _STEP_MS, []).append(row)
     ordered = [by_month[month] for month in sorted(by_month)]
     return [
         [row for group in ordered[at : at + step] for row in group] for at in range(0, len(ordered), step)
@@ -100,8 +100,8 @@ def _as_text(rows: Sequence[Row]) -> list[Sent]:
 
 
 def _event_identity(row: Row) -> tuple[Any, ...]:
-    cells = row.cells
-    return cells[0], cells[1], cells[3], cells[4], cells[5]
+    event = row.event
+    return event.type, row.event_name, row.happened_ms, event.source_id, event.message_id
 
 
 def events(*, columnar: bool) -> Table:

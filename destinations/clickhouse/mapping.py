@@ -1,24 +1,26 @@
 """A processed event as a row of `events`: pure, and total over whatever the processors can emit.
 
-Cells stand in the order of `columns.TYPED`. Times are integer milliseconds since 1970, kept within 1900-2299. What has the
-wrong type for its column is kept as JSON text where the column is text, and is null otherwise: the original stays in
-`context`.
+Rows keep what was decoded; cells are read off many rows at once, column by column. Times are integer milliseconds since
+1970, kept within 1900-2299. What has the wrong type for its column is kept as JSON text where the column is text, and is
+null otherwise: the original stays in `context`.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import astuple
 
-from destinations.clickhouse import names
-from destinations.clickhouse.columns import CONTEXT, TOP, Kind
-from destinations.clickhouse.shapes import Flat, Path, Shape, Shapes
+from destinations.clickhouse import contexts, names
+from destinations.clickhouse.columns import CONTEXT, TYPED
+from destinations.clickhouse.contexts import Contexts
+from destinations.clickhouse.shapes import EMPTY, Flat, Path, Shape, Shapes
+from destinations.clickhouse.values import as_text
 from headwater import codec, timestamps
 
 
@@ -55,27 +57,48 @@ class Place(NamedTuple):
     line: int
 
 
-class Row(NamedTuple):
-    """One row: typed cells, the two JSON columns, context values that have no typed column, and its place in the log."""
+class Row(Struct, frozen=True, gc=False):
+    """One row: the event, its context, the two JSON columns, and its place in the log. Cells are worked out from these.
 
-    cells: list[Any]
+    `further` is the shape of the context's values that have no typed column.
+    """
+
+    event: Line
+    context: Struct
+    further: Shape | None
     properties: Flat
     traits: Flat
-    further: Shape | None
+    happened_ms: int
+    received_ms: int
     place: Place
+    loaded_ms: int
 
     @property
     def message_id(self) -> str:
         """The event's messageId."""
-        return str(self.cells[5])
+        return self.event.message_id
+
+    @property
+    def event_text(self) -> str:
+        """The name of a track call's event; empty for other types."""
+        return self.event.event or "" if self.event.type == "track" else ""
+
+    @property
+    def event_name(self) -> str:
+        """The same in snake_case."""
+        return names.slug(self.event_text) if self.event_text else ""
+
+    @property
+    def cells(self) -> list[Any]:
+        """The cells in the order of `columns.TYPED`."""
+        found = columns_of([self])
+        found["context"] = [bytes(self.event.context).decode()]
+        return [found[column.name][0] if column.name in found else None for column in TYPED]
 
 
 _decoder = msgspec.json.Decoder(Line)
-_object_decoder = msgspec.json.Decoder(dict[str, Any])
-_BLANK: list[Any] = [None] * len(CONTEXT)
-_START = len(TOP)
 _YEAR = re.compile(r"\s*([+-]?\d{4,9})-\d\d")
-_TIME_FIELDS = ("received_at", "timestamp", "original_timestamp", "sent_at")
+Decoded = tuple[Line, Struct, Shape | None]
 
 
 class Mapper:
@@ -83,75 +106,66 @@ class Mapper:
 
     def __init__(self) -> None:
         self.shapes = Shapes()
+        self._contexts = Contexts(self.shapes)
 
     def row(self, line: bytes, place: Place, loaded_ms: int) -> Row:
         """The row of one processed event. Raises ValueError where the line is no JSON object."""
-        event, context = simple(line) or patient(line)
-        return self.row_of(event, context, place, loaded_ms)
+        return self.row_of(*(self.simple(line) or self.patient(line)), place, loaded_ms)
 
-    def row_of(self, event: Line, context: dict[str, Any], place: Place, loaded_ms: int) -> Row:
+    def simple(self, line: bytes) -> Decoded | None:
+        """The event of a line and its context, where all of it is of the usual types."""
+        try:
+            event = _decoder.decode(line)
+            return event, *self._contexts.read(event.context)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
+    def patient(self, line: bytes) -> Decoded:
+        """The same from a line with unexpected types, lone surrogates or numbers beyond any float. Raises ValueError."""
+        event, context = _salvaged(line)
+        return event, *self._contexts.of(context)
+
+    def row_of(
+        self, event: Line, context: Struct, further: Shape | None, place: Place, loaded_ms: int
+    ) -> Row:
         """The row of a decoded event with its decoded context."""
-        received = moment(event.received_at)
+        received = _shared_moment(event.received_at)
         happened = moment(event.timestamp)
         received = happened if received is None else received
-        name = event.event or "" if event.type == "track" else ""
-        cells: list[Any] = [
-            event.type,
-            names.slug(name) if name else "",
-            name,
-            (received if happened is None else happened) or 0,
-            event.source_id,
-            event.message_id,
-            received or 0,
-            moment(event.original_timestamp),
-            moment(event.sent_at),
-            event.anonymous_id,
-            event.user_id,
-            event.group_id,
-            event.previous_id,
-            event.channel,
-            event.name,
-            event.category,
-            event.flags or [],
-        ]
-        cells += _BLANK
-        further = self._fill(cells, context)
-        cells += (_text_of(event.context), *place, loaded_ms)
+        properties = self.shapes.flatten(event.properties) if event.properties else EMPTY
+        traits = self.shapes.flatten(event.traits) if event.traits else EMPTY
+        happened = received if happened is None else happened
         return Row(
-            cells,
-            self.shapes.flatten(event.properties or {}),
-            self.shapes.flatten(event.traits or {}),
-            further,
-            place,
+            event, context, further, properties, traits, happened or 0, received or 0, place, loaded_ms
         )
 
-    def _fill(self, cells: list[Any], context: dict[str, Any]) -> Shape | None:
-        """Put the context's values into their cells; the shape of those that have none."""
-        further: dict[str, Any] | None = None
-        for key, value in context.items():
-            plan = _PLAN.get(key)
-            if plan is None or (type(plan) is dict and type(value) is not dict):
-                further = further or {}
-                further[key] = value
-            elif type(plan) is dict:
-                rest = None
-                for inner, item in value.items():
-                    slot = plan.get(inner)
-                    if slot is not None:
-                        cells[slot[0]] = item if type(item) is slot[1] else slot[2](item)
-                    else:
-                        rest = rest or {}
-                        rest[inner] = item
-                if rest:
-                    further = further or {}
-                    further[key] = rest
-            else:
-                cells[plan[0]] = value if type(value) is plan[1] else plan[2](value)
-        return self.shapes.flatten(further).shape if further else None
 
+def columns_of(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
+    """The cells of rows, column by column in the order of `columns.TYPED`.
 
-def _text_of(raw: Raw) -> str:
-    return str(bytes(raw), "utf-8", "replace")
+    Context columns that are null in every row are left out; `context` is raw bytes.
+    """
+    events, parsed, _, _, _, happened, received, places, loaded = zip(*map(astuple, rows), strict=True)
+    fields = zip(*map(astuple, events), strict=True)
+    found: dict[str, Sequence[Any]] = dict(zip(Line.__struct_fields__, fields, strict=True))
+    named = zip(found["type"], found["event"], strict=True)
+    texts = [name or "" if kind == "track" else "" for kind, name in named]
+    slugs = {text: names.slug(text) if text else "" for text in set(texts)}
+    partitions, offsets, numbers = zip(*places, strict=True)
+    found |= contexts.columns_of(parsed) | {
+        "event": [slugs[text] for text in texts],
+        "event_text": texts,
+        "timestamp": happened,
+        "received_at": received,
+        "original_timestamp": list(map(moment, found["original_timestamp"])),
+        "sent_at": list(map(_shared_moment, found["sent_at"])),
+        "flags": [flags or [] for flags in found["flags"]],
+        "log_partition": partitions,
+        "log_offset": offsets,
+        "log_line": numbers,
+        "loaded_at": loaded,
+    }
+    return {column.name: found[column.name] for column in TYPED if column.name in found}
 
 
 @lru_cache(maxsize=65_536)
@@ -169,7 +183,7 @@ def moment(text: str | None) -> int | None:
         return None
     milliseconds = _MILLISECONDS.get(text[20:])
     if milliseconds is not None and (second := _second(text[:20])) is not None:
-        return second + milliseconds  # the collector's own spelling: four times an event
+        return second + milliseconds  # the collector's own spelling
     ms = timestamps.parse(text)
     if ms is not None:
         return ms
@@ -181,17 +195,10 @@ def moment(text: str | None) -> int | None:
     return timestamps.MAX_MS if int(year[1]) > 2299 else None
 
 
-def simple(line: bytes) -> tuple[Line, dict[str, Any]] | None:
-    """The event of a line and its context, where all of it is of the usual types."""
-    try:
-        event = _decoder.decode(line)
-        return event, _object_decoder.decode(event.context)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+_shared_moment = lru_cache(maxsize=4_096)(moment)  # of times that the events of a request share
 
 
-def patient(line: bytes) -> tuple[Line, dict[str, Any]]:
-    """The same from a line with unexpected types, lone surrogates or numbers beyond any float. Raises ValueError."""
+def _salvaged(line: bytes) -> tuple[Line, dict[str, Any]]:
     value = codec.salvage(line)
     if not isinstance(value, dict):
         raise ValueError(f"an event is a JSON object, not {type(value).__name__}")  # noqa: TRY004 - bad data, not a bad call
@@ -214,54 +221,4 @@ def patient(line: bytes) -> tuple[Line, dict[str, Any]]:
     return Line(**fields, context=Raw(codec.dumps(context))), context
 
 
-def as_text(value: Any) -> str | None:
-    """A text cell: strings as they are, anything else as its JSON; null stays null."""
-    if value is None or type(value) is str:
-        return value
-    return codec.dumps(value).decode()
-
-
-def as_number(value: Any) -> float | None:
-    """A number cell: numbers and numeric strings; anything else is null."""
-    if type(value) is bool or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def as_bool(value: Any) -> bool | None:
-    """A boolean cell: true, false and their usual spellings; anything else is null."""
-    if type(value) is bool:
-        return value
-    text = str(value).strip().lower() if isinstance(value, int | float | str) else ""
-    if text in ("true", "1", "1.0"):
-        return True
-    return False if text in ("false", "0", "0.0") else None
-
-
-Slot = tuple[int, type, Callable[[Any], Any]]
-_CONVERT: dict[Kind, tuple[type, Callable[[Any], Any]]] = {
-    "text": (str, as_text),
-    "nlabel": (str, as_text),
-    "json": (str, as_text),
-    "number": (float, as_number),
-    "bool": (bool, as_bool),
-}
-
-
-def _plan() -> dict[str, Any]:
-    plan: dict[str, Any] = {}
-    for index, column in enumerate(CONTEXT, start=_START):
-        slot: Slot = (index, *_CONVERT[column.kind])
-        if len(column.path) == 1:
-            plan[column.path[0]] = slot
-        else:
-            plan.setdefault(column.path[0], {})[column.path[1]] = slot
-    return plan
-
-
-_PLAN = _plan()
 TYPED_PATHS: dict[Path, str] = {column.path: column.name for column in CONTEXT}

@@ -17,7 +17,7 @@ from destinations.clickhouse import side
 from destinations.clickhouse.discovery import pattern
 from destinations.clickhouse.inserter import Poison
 from destinations.clickhouse.lots import Lot, Sent, Table
-from destinations.clickhouse.mapping import Line, Mapper, Place, Row, simple
+from destinations.clickhouse.mapping import Line, Mapper, Place, Row
 from destinations.clickhouse.rows import Rows, joined, sealed
 from destinations.kit.records import Dead, Delivery, ItemState, Span, Totals, encode
 from headwater import codec
@@ -27,6 +27,7 @@ from headwater.log.protocol import Entry, Record, TopicPartition
 
 Select = Callable[[Any], str | None]
 DELIVERED = "delivered"
+place_of = tuple.__new__  # of a Place: half of what calling the class takes
 CHUNK_ROWS = 1_000  # rows in memory at a time: few enough for the processor's cache, many enough for a block
 
 
@@ -127,7 +128,7 @@ class Preparer:
             for number, line in enumerate(lines(record.value)):
                 if not line:
                     continue
-                place = Place(partition, record.offset, number)
+                place = place_of(Place, (partition, record.offset, number))
                 prepared.first = prepared.first or place
                 try:
                     row = self._row(line, place, now_ms)
@@ -148,7 +149,7 @@ class Preparer:
 
     def _row(self, line: bytes, place: Place, now_ms: int) -> Row | str:
         """The row of a line, or why it is not for us. Raises ValueError where it cannot be read."""
-        decoded = None if self.filtered else simple(line)
+        decoded = None if self.filtered else self._mapper.simple(line)
         if decoded is None:
             return verdict(self.select, line) or self._mapper.row(line, place, now_ms)
         return self.select(head_of(decoded[0])) or self._mapper.row_of(*decoded, place, now_ms)

@@ -7,7 +7,9 @@ one shape can then be written column by column, and a shape never seen before is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from msgspec import Struct
 
 from destinations.clickhouse import names
 
@@ -19,6 +21,7 @@ MAX_DEPTH = 24  # deeper objects are kept as JSON text in one value
 _CACHE = 20_000  # shapes remembered; hostile data must not grow memory
 
 _SCALARS: dict[type, str] = {int: "Int64", float: "Float64", bool: "Bool", str: "String"}
+_ARRAYS = {kind: f"Array(Nullable({scalar}))" for kind, scalar in _SCALARS.items()}
 _KINDS: dict[str, ValueKind] = {
     "Int64": "number", "Float64": "number", "Bool": "bool", "String": "string",
 }  # fmt: skip
@@ -58,7 +61,7 @@ class Shape:
             yield path, _KINDS.get(engine_type, "array")
 
 
-class Flat(NamedTuple):
+class Flat(Struct, frozen=True, gc=False):
     """One object: its shape, its values in the shape's order, and the object itself."""
 
     shape: Shape
@@ -69,11 +72,21 @@ class Flat(NamedTuple):
 EMPTY = Flat(Shape((), (), plain=True), (), {})
 
 
+class Level:
+    """Names and types of an object whose values must be looked into; compared by identity, like a shape."""
+
+    __slots__ = ("into",)
+
+    def __init__(self, types: Sequence[type]) -> None:
+        # from the last on: what is put in the place of one leaves those before it where they are
+        self.into = [at for at, kind in enumerate(types) if kind not in _SCALARS][::-1]
+
+
 class Shapes:
     """Remembers shapes; one per writer."""
 
     def __init__(self) -> None:
-        self._by_types: dict[tuple[object, object], Shape | None] = {}
+        self._by_types: dict[tuple[object, object], Shape | Level] = {}
         self._by_outline: dict[tuple[object, ...], Shape] = {}
         self._by_paths: dict[tuple[object, object], Shape] = {}
 
@@ -81,41 +94,55 @@ class Shapes:
         """An object's shape and values. `value` holds what a JSON decoder returns."""
         if not value:
             return EMPTY
-        key = (tuple(value), tuple(map(type, value.values())))
-        shape = self._by_types.get(key)
-        if shape is not None:
-            return Flat(shape, tuple(value.values()), value)
-        if key not in self._by_types:
-            self._by_types[key] = shape = self._plain(key)
-            if shape is not None:
-                return Flat(shape, tuple(value.values()), value)
-        return self._nested(value)
+        outline, values = self._outline(value)
+        if type(outline) is Shape:
+            return Flat(outline, values, value)
+        shape = self._by_outline.get(outline)
+        return Flat(self._nested(outline, value) if shape is None else shape, values, value)
 
-    def _plain(self, key: tuple[tuple[str, ...], tuple[type, ...]]) -> Shape | None:
-        """The shape of an object of scalars alone; None where values must be looked into."""
+    def _outline(self, value: Mapping[str, Any]) -> tuple[Any, Sequence[Any]]:
+        """What tells an object's pattern from others, a shape if it is flat, and the values in the order of `leaves`."""
+        given = tuple(value.values())
+        key = (tuple(value), tuple(map(type, given)))
+        level = self._by_types.get(key)
+        if level is None:
+            level = self._level(*key)
+        if type(level) is Shape:
+            return level, given
+        outline, values = [level], list(given)
+        for at in level.into:  # type: ignore[union-attr]
+            item = given[at]
+            if type(item) is dict:
+                below, values[at : at + 1] = self._outline(item)
+                outline.append(below)
+            elif item is None:
+                del values[at]
+            else:
+                outline.append(array_type(item))  # type: ignore[arg-type]
+        return tuple(outline), values
+
+    def _level(self, keys: tuple[str, ...], types: tuple[type, ...]) -> Shape | Level:
+        """What is remembered of an object's names and types: the shape where all values are scalars."""
         if len(self._by_types) > _CACHE:
             self._by_types.clear()
-        keys, types = key
+        found: Shape | Level
         if any(kind not in _SCALARS for kind in types):
-            return None
-        return self._interned(
-            tuple((name,) for name in keys), tuple(_SCALARS[kind] for kind in types), plain=True
-        )
+            found = Level(types)
+        else:
+            paths = tuple((name,) for name in keys)
+            found = self._interned(paths, tuple(_SCALARS[kind] for kind in types), plain=True)
+        self._by_types[keys, types] = found
+        return found
 
-    def _nested(self, value: dict[str, Any]) -> Flat:
-        marks: list[object] = []
-        values: list[Any] = []
-        _outline(value, marks, values)
-        outline = tuple(marks)
-        shape = self._by_outline.get(outline)
-        if shape is None:
-            if len(self._by_outline) > _CACHE:
-                self._by_outline.clear()
-            found = list(leaves(value))
-            types = tuple(_SCALARS.get(type(leaf)) or array_type(leaf) for _, leaf in found)
-            shape = self._interned(tuple(path for path, _ in found), types, plain=False)
-            self._by_outline[outline] = shape
-        return Flat(shape, values, value)
+    def _nested(self, outline: tuple[object, ...], value: Mapping[str, Any]) -> Shape:
+        if len(self._by_outline) > _CACHE:
+            self._by_outline.clear()
+        found = list(leaves(value))
+        types = tuple(_SCALARS.get(type(leaf)) or array_type(leaf) for _, leaf in found)
+        shape = self._by_outline[outline] = self._interned(
+            tuple(path for path, _ in found), types, plain=False
+        )
+        return shape
 
     def _interned(self, paths: tuple[Path, ...], types: tuple[str, ...], *, plain: bool) -> Shape:
         shape = self._by_paths.get((paths, types))
@@ -124,19 +151,6 @@ class Shapes:
                 self._by_paths.clear()
             shape = self._by_paths[(paths, types)] = Shape(paths, types, plain=plain)
         return shape
-
-
-def _outline(value: Mapping[str, Any], marks: list[object], values: list[Any]) -> None:
-    """Names and types in the order of `leaves`, and the values: enough to tell two patterns apart, fast to gather."""
-    for name, item in value.items():
-        kind = type(item)
-        if kind is dict:
-            marks += (name, dict)
-            _outline(item, marks, values)
-            marks.append(None)
-        elif item is not None:
-            marks += (name, array_type(item) if kind is list else kind)
-            values.append(item)
 
 
 def leaves(value: Mapping[str, Any], above: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -154,8 +168,8 @@ def array_type(value: Any) -> str:
     """The engine's type of an array of one kind of scalar; "" for any other array (its text is parsed instead)."""
     if type(value) is not list:
         return ""
-    kinds = {type(item) for item in value} - {type(None)}
+    kinds = set(map(type, value))
+    kinds.discard(type(None))
     if len(kinds) != 1:
         return "" if kinds or value else "Array(Nullable(String))"
-    scalar = _SCALARS.get(kinds.pop())
-    return f"Array(Nullable({scalar}))" if scalar else ""
+    return _ARRAYS.get(kinds.pop(), "")

@@ -13,7 +13,8 @@ import msgspec
 
 from destinations.clickhouse import lots
 from destinations.clickhouse.lots import JsonRow, Table
-from destinations.clickhouse.mapping import Place, as_text, moment
+from destinations.clickhouse.mapping import Place, moment
+from destinations.clickhouse.values import as_text
 from destinations.kit.records import decode_delivery
 from headwater import codec, timestamps
 from headwater import profile as profiles

@@ -7,14 +7,15 @@ either way; the element type of an array is its own here, while the text parser 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from destinations.clickhouse import native
 from destinations.clickhouse.columns import TYPED
-from destinations.clickhouse.mapping import Row
+from destinations.clickhouse.mapping import Row, columns_of
 from destinations.clickhouse.shapes import INT_MAX, INT_MIN, UINT_MAX, Flat, Shape
 from headwater import codec, timestamps
 
@@ -24,7 +25,7 @@ JSON_TYPE = "JSON(max_dynamic_paths=512)"
 MAX_SHAPES = 256  # of one block; the rest, rare ones, go as text
 MAX_PATHS = 700  # of one block; more would cost more in headers than the text costs to parse
 _TIMES = frozenset(column.name for column in TYPED if column.kind in ("time", "ntime"))
-_NAMES = tuple(column.name for column in TYPED)
+_JSON_COLUMNS = (("properties", attrgetter("properties")), ("traits", attrgetter("traits")))
 
 # What makes the engine's text parser keep values as they are: no dates guessed from strings, a key with a dot stays a key.
 TEXT_SETTINGS: Mapping[str, str] = {
@@ -47,7 +48,7 @@ class Payload(NamedTuple):
 
 def text(rows: Sequence[Row]) -> Payload:
     """The rows as JSONEachRow."""
-    return Payload("JSONEachRow", b"\n".join([_line(row) for row in rows]), rows)
+    return Payload("JSONEachRow", b"\n".join(_lines(rows) if rows else ()), rows)
 
 
 def encode(rows: Sequence[Row]) -> list[Payload]:
@@ -98,17 +99,23 @@ def _is_wide(row: Row) -> bool:
 
 
 def columns(groups: Sequence[Sequence[Row]]) -> Payload:
-    """Groups of rows, each of one shape, as one Native block. Raises OverflowError."""
+    """Groups of rows, each of one shape, as one Native block. Raises OverflowError.
+
+    Columns that have their default in every row are left out: the engine fills them in for less than reading them costs.
+    """
     rows = [row for group in groups for row in group]
-    parts = []
-    for column, cells in zip(TYPED, zip(*[row.cells for row in rows], strict=True), strict=True):
-        engine_type, encoded = native.COLUMNS[column.kind]
-        parts.append(native.column(column.name, engine_type, encoded(cells)))
-    for name, index in (("properties", 1), ("traits", 2)):
+    cells, parts = columns_of(rows), []
+    for column in TYPED:
+        given = cells.get(column.name)
+        encoded = native.COLUMNS[column.kind](given) if given is not None else None
+        if encoded is not None:
+            parts.append(native.column(column.name, *encoded))
+    for name, flat_of in _JSON_COLUMNS:
         json_column = native.JsonColumn()
         for group in groups:
-            _add(json_column, [row[index] for row in group])  # type: ignore[misc]
-        parts.append(native.column(name, JSON_TYPE, json_column.data()))
+            _add(json_column, list(map(flat_of, group)))
+        if json_column:
+            parts.append(native.column(name, JSON_TYPE, json_column.data()))
     return Payload("Native", native.block(parts, len(rows)), rows)
 
 
@@ -118,15 +125,22 @@ def _add(json_column: native.JsonColumn, flats: Sequence[Flat]) -> None:
     json_column.add(shape.json_paths, shape.types, values, len(flats))
 
 
-def _line(row: Row) -> bytes:
-    cells = {name: cell for name, cell in zip(_NAMES, row.cells, strict=True) if cell is not None}
+def _lines(rows: Sequence[Row]) -> Iterator[bytes]:
+    cells = columns_of(rows)
     for name in _TIMES.intersection(cells):
-        cells[name] = timestamps.iso(cells[name])
-    cells["properties"], cells["traits"] = row.properties.value, row.traits.value
+        cells[name] = [None if ms is None else timestamps.iso(ms) for ms in cells[name]]
+    cells["context"] = [bytes(raw).decode() for raw in cells["context"]]
+    for row, values in zip(rows, zip(*cells.values(), strict=True), strict=True):
+        line = {name: value for name, value in zip(cells, values, strict=True) if value is not None}
+        line["properties"], line["traits"] = row.properties.value, row.traits.value
+        yield _dumped(line)
+
+
+def _dumped(line: dict[str, Any]) -> bytes:
     try:
-        return orjson.dumps(cells)
+        return orjson.dumps(line)
     except (orjson.JSONEncodeError, TypeError):
-        return codec.dumps(_within_64_bits(cells))
+        return codec.dumps(_within_64_bits(line))
 
 
 def _within_64_bits(value: Any) -> Any:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from destinations.clickhouse import mapping, writer
+from destinations.clickhouse import values, writer
 from destinations.clickhouse.columns import TYPED
 from destinations.clickhouse.mapping import Mapper, Place, moment
 from headwater import timestamps
@@ -111,7 +111,7 @@ def test_numbers_and_booleans_are_read_leniently() -> None:
         ([], None),
     ]
     for value, expected in spelled:
-        assert mapping.as_bool(value) is expected
+        assert values.as_bool(value) is expected
     numbers: list[tuple[Any, float | None]] = [
         (3, 3.0),
         ("2.5", 2.5),
@@ -121,4 +121,4 @@ def test_numbers_and_booleans_are_read_leniently() -> None:
         (10**400, None),
     ]
     for value, number in numbers:
-        assert mapping.as_number(value) == number
+        assert values.as_number(value) == number

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from destinations.clickhouse import writer
-from destinations.clickhouse.columns import CONTEXT
+from destinations.clickhouse.columns import CONTEXT, TYPED
 from destinations.clickhouse.engine import ClickHouse
 from destinations.clickhouse.mapping import Mapper, Place, Row
 
@@ -162,3 +162,35 @@ def test_rare_shapes_are_bounded(tables: ClickHouse) -> None:
     assert sum(len(payload.rows) for payload in payloads) == 1000
     assert len(payloads[0].rows) <= writer.MAX_SHAPES
     assert len(stored(tables, "by_columns", payloads)) == 1000
+
+
+@pytest.mark.parametrize("different", [1, 2, 254, 255, 256, 257, 70_000])
+def test_labels_are_numbered_whatever_their_number(tables: ClickHouse, different: int) -> None:
+    """Null, empty and many values of a label come back as they were, and so do those of text that repeats itself."""
+    count = max(different + 2, 300)
+    labels = [None, "", *(f"é{n}" for n in range(different))]
+    given = [labels[n % len(labels)] for n in range(count)]
+    made = rows([{"type": "page", "context": {"os": {"name": x}, "userAgent": x}} for x in given])
+    (payload,) = writer.encode(made)
+    found = stored(tables, "by_columns", [payload])
+    names = [column.name for column in TYPED]
+    for name in ("context_os_name", "context_user_agent"):
+        at = names.index(name)
+        assert [row[at] for row in found] == given
+
+
+def test_columns_of_defaults_are_not_sent(tables: ClickHouse) -> None:
+    """What nothing is said of costs nothing, and is the same as if it had been sent."""
+    made = rows([{"type": "page", "context": {}}] * 3)
+    (payload,) = writer.encode(made)
+    for name in (
+        b"context_device_id",
+        b"context_bot_score",
+        b"flags",
+        b"event_text",
+        b"sent_at",
+        b"properties",
+    ):
+        assert name not in payload.data
+    by_columns = stored(tables, "by_columns", [payload])
+    assert by_columns == stored(tables, "by_text", [writer.text(made)])
