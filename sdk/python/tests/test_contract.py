@@ -12,7 +12,8 @@ from sdk.python.tests.virtual import AsyncScriptedServer, ScriptedServer, Virtua
 from headwater_sdk import AsyncClient, Client, FlushReport
 from headwater_sdk._async import AsyncPipeline
 from headwater_sdk._core import Core
-from headwater_sdk._pipeline import Pipeline, Shell
+from headwater_sdk._pipeline import Pipeline
+from headwater_sdk._shell import Shell
 
 WIRE = contract.cases("wire")
 BEHAVIOUR = contract.cases("behaviour")

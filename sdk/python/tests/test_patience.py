@@ -14,7 +14,8 @@ from sdk.python.tests.virtual import ScriptedServer, VirtualTime
 from headwater_sdk import Client
 from headwater_sdk._core import Core
 from headwater_sdk._http import HttpTransport
-from headwater_sdk._pipeline import Pipeline, Shell
+from headwater_sdk._pipeline import Pipeline
+from headwater_sdk._shell import Shell
 
 
 def virtual(

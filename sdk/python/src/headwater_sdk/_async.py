@@ -12,7 +12,7 @@ from headwater_sdk._answers import Answer
 from headwater_sdk._calls import Calls
 from headwater_sdk._client import FLUSH_S, shell
 from headwater_sdk._core import Batch
-from headwater_sdk._pipeline import Pipeline, Shell
+from headwater_sdk._pipeline import Pipeline
 from headwater_sdk._preload import preload
 from headwater_sdk._report import FlushReport, merged
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import ssl
 
     from headwater_sdk._report import Event
+    from headwater_sdk._shell import Shell
 
 
 PAUSE_S = 0.05

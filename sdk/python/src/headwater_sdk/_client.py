@@ -9,8 +9,9 @@ from headwater_sdk._calls import Calls
 from headwater_sdk._core import Core
 from headwater_sdk._http import HttpTransport
 from headwater_sdk._log import log
-from headwater_sdk._pipeline import Pipeline, Shell
+from headwater_sdk._pipeline import Pipeline
 from headwater_sdk._report import DeliveryError
+from headwater_sdk._shell import Shell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

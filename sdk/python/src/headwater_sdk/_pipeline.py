@@ -11,49 +11,24 @@ from collections import deque
 
 from headwater_sdk._exit import keep
 from headwater_sdk._log import log
+from headwater_sdk._news import tell
 from headwater_sdk._preload import preload
-from headwater_sdk._record import NamedTuple
-from headwater_sdk._report import DeliveryError, decode, merged
+from headwater_sdk._report import merged
 from headwater_sdk._time import iso
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Protocol
+    from typing import Optional
 
     from headwater_sdk._answers import Answer
-    from headwater_sdk._core import Batch, Core
-    from headwater_sdk._http import Target
+    from headwater_sdk._core import Batch
     from headwater_sdk._report import Event, FlushReport
-
-    class Transport(Protocol):
-        """Sends one request and waits for its answer; never raises but for interrupts."""
-
-        def send(self, body: bytes, attempts: int, within: Optional[float] = None) -> Answer:
-            """Return the answer, with status 0 where none came (`within` so many seconds, or the target's timeout)."""
-            ...
-
-        def close(self) -> None:
-            """Close what is open."""
-            ...
+    from headwater_sdk._shell import Shell, Transport
 
 
 JOIN_S = 0.2
 TELL_AFTER = 5  # failed attempts of a batch, some seconds: a host that is wrong, or an outage, is worth a line in the log
 IDLE_S = 10.0  # a thread without work ends after this; the next call starts another one
-
-
-class Shell(NamedTuple):
-    """What a pipeline does things with; tests give their own."""
-
-    core: Callable[[], Core]
-    transport: Callable[[], Transport]
-    target: Target
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
-    on_error: Optional[Callable[[Exception, list[dict[str, Any]]], Any]] = None
-    block_timeout: Optional[float] = None
-    debug: bool = False
-    condition: Callable[[Any], threading.Condition] = threading.Condition
 
 
 class Pipeline:
@@ -89,7 +64,7 @@ class Pipeline:
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def put(self, event: bytes, *, wait: bool = True) -> Optional[bool]:
+    def put(self, event: bytes, wait: bool = True) -> Optional[bool]:
         """Queue an event; False when it was refused; None, unless it may `wait`, when there is no room."""
         with self._lock:
             if self._inside:
@@ -269,22 +244,10 @@ class Pipeline:
         with self.enter():
             news, more = self.core.ledger.take_news()
             settled = self.core.settled
-        for (code, message, status), events in news.items():
-            self._tell_one(DeliveryError(code, message, status), [decode(event) for event in events])
-        if more:
-            log().warning("%s more events were not delivered; flush() reports how many", more)
+        tell(self.shell.on_error, news, more)
         with self.enter():
             self._told = settled
             self._condition.notify_all()
-
-    def _tell_one(self, error: DeliveryError, events: list[dict[str, Any]]) -> None:
-        if self.shell.on_error is None:
-            log().warning("%s events were not delivered: %s", len(events), error)
-            return
-        try:
-            self.shell.on_error(error, events)
-        except Exception:  # noqa: BLE001 - the app's own code; delivery goes on
-            log().exception("on_error itself failed")
 
     def deliver(self, deadline: Optional[float], *, once: bool = False) -> None:
         """Deliver in this thread until nothing waits (`once`: one request) or the deadline makes waiting useless."""
