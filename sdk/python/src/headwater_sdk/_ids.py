@@ -1,8 +1,11 @@
 """Message ids: UUIDs of version 7 (RFC 9562), which sort by time and are never given twice.
 
 The first 60 bits are the time in steps of 244 ns and always grow within a process, also when the clock stands still or
-goes back. The last 60 bits are random. They are drawn for many ids at once, because a system call for each would
-be half of its cost, and thrown away after a fork, so that parent and child cannot give the same one.
+goes back. 52 random bits follow, and a count. Ids of the same millisecond share time and chance, as making both as text
+would be a tenth of a call: up to 64 of them are a block, in which only the count grows.
+
+The random bits are drawn for many blocks at once, because a system call for each would be half of its cost. They and the
+block are thrown away after a fork, so that parent and child cannot give the same id.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _NS_PER_MS = 1_000_000
-_IDS_PER_DRAW = 256
+_BLOCKS_PER_DRAW = 256
 _SIXTY_BITS = 1 << 60
+_COUNTS = bytes(range(63, -1, -1)).hex("-", 1).split("-")  # "3f" to "00": the last one is taken first
 
 
 class Ids:
-    """A source of ids; calling it gives the next one as text."""
+    """A source of ids; `new` gives the next one as text."""
 
     def __init__(
         self, time_ns: Callable[[], int] = time.time_ns, random: Callable[[int], bytes] = os.urandom
@@ -35,32 +39,49 @@ class Ids:
     def after_fork(self) -> None:
         """Forget what the parent has drawn, and its lock: a thread that is not here may have held it at the fork."""
         self._drawn: Iterator[str] = iter(())
+        # Until when the block holds, what its ids begin with, what else they end with. One tuple, so that threads, which
+        # take ids without the lock, cannot mix two blocks; a list's pop() gives no count twice.
+        self._block: tuple[int, str, list[str]] = (0, "", [])
         # Re-entrant: a signal handler that calls track() may interrupt this very code in its own thread.
         self._lock = threading.RLock()
 
-    def __call__(self) -> str:
-        """Return a new id, greater than each one before it in this process."""
-        stamp = (
-            self._time_ns() << 12
-        ) // _NS_PER_MS  # milliseconds in the upper 48 bits, their 4,096th parts below
+    def new(self) -> str:
+        """Return a new id, greater than each one that was returned before in this process."""
+        now = self._time_ns()
+        until, head, counts = self._block
+        if now < until:  # also when the clock went back
+            try:
+                return head + counts.pop()
+            except IndexError:  # 64 in a millisecond
+                pass
+        return self._begin(now)
+
+    def _begin(self, now: int) -> str:
+        """Begin a block; return its first id."""
         with self._lock:
+            stamp = (now << 12) // _NS_PER_MS  # milliseconds in the upper 48 bits, their 4,096th parts below
             if stamp <= self._last:
                 stamp = self._last + 1
             self._last = stamp
             chance = next(self._drawn, None) or self._draw()
-        digits = hex(
-            _SIXTY_BITS | stamp
-        )  # 0x1 and fifteen digits; cutting is faster than formatting each part
-        return f"{digits[3:11]}-{digits[11:15]}-7{digits[15:]}-8{chance[1:4]}-{chance[4:]}"  # 7: version, 8: variant
+            digits = hex(
+                _SIXTY_BITS | stamp
+            )  # 0x1 and fifteen digits; cutting is faster than formatting each part
+            head = f"{digits[3:11]}-{digits[11:15]}-7{digits[15:]}-8{chance[1:4]}-{chance[4:14]}"  # 7: version, 8: variant
+            counts = _COUNTS.copy()
+            first = head + counts.pop()
+            if stamp == self._last:  # else a signal handler has begun a later one
+                self._block = ((stamp >> 12) + 1) * _NS_PER_MS, head, counts
+            return first
 
     def _draw(self) -> str:
-        self._drawn = iter(
-            self._random(8 * _IDS_PER_DRAW).hex("-", 8).split("-")
-        )  # sixteen digits, one more than needed
+        # Sixteen digits for each block, three more than needed.
+        self._drawn = iter(self._random(8 * _BLOCKS_PER_DRAW).hex("-", 8).split("-"))
         return next(self._drawn)
 
 
-uuid7 = Ids()
+_ids = Ids()
+uuid7 = _ids.new
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=uuid7.after_fork)
+    os.register_at_fork(after_in_child=_ids.after_fork)

@@ -8,26 +8,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
-# The last texts: of a second, which is the dear part, and of a millisecond, which a burst of calls writes many times.
-# Tuples, so that threads cannot mix two.
+# The last text of a second, which is the dear part, and of a millisecond, which a burst of calls writes many times, after
+# the seconds from when and until when it holds. Tuples, so that threads cannot mix two.
 _second = (-1, "")
-_millisecond = (-1, "")
+_millisecond = (0.0, 0.0, "")
 
 
 def iso(seconds: float) -> str:
     """Write seconds since 1970; cut to milliseconds, never rounded into the future."""
+    since, until, text = _millisecond
+    return text if since <= seconds < until else _written(seconds)
+
+
+def _written(seconds: float) -> str:
     global _second, _millisecond  # noqa: PLW0603
     millis = int(seconds * 1_000 + 1e-4)  # 1.678 is 1.67799... as a double
-    last, written = _millisecond
-    if millis == last:
-        return written
     whole = millis // 1_000
     second, text = _second
     if whole != second:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
         _second = (whole, text)
     written = "%s.%03dZ" % (text, millis - whole * 1_000)  # noqa: UP031 - twice as fast as the f-string
-    _millisecond = (millis, written)
+    if millis > 0:  # `int` cuts towards 1970, so that before it a millisecond ends elsewhere
+        _millisecond = (seconds, (millis + 0.95) / 1_000, written)  # in the year 9999 a double is 0.03 ms off
     return written
 
 
