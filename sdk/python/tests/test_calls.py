@@ -8,6 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given as given_values
+from hypothesis import strategies as st
 
 from headwater_sdk import AsyncClient, Client, bind
 from headwater_sdk._message import LIBRARY
@@ -126,7 +128,7 @@ def test_a_defect_of_ours_does_not_reach_the_app(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """It is logged with its trace; under strict it is raised."""
-    monkeypatch.setattr("headwater_sdk._calls.encode", lambda _: 1 / 0)
+    monkeypatch.setattr("headwater_sdk._calls.usual", lambda *_: 1 / 0)
     assert client.track("u1", "A")[0] is False
     assert "ZeroDivisionError" in caplog.text
     assert [item.code for item in client.flush(0).rejected] == ["call_failed"]
@@ -188,6 +190,15 @@ def test_timestamps_are_utc_with_milliseconds() -> None:
     assert [iso(seconds) for seconds in (0, 1.999, 2.0, 1.001)] == [
         "1970-01-01T00:00:00.000Z", "1970-01-01T00:00:01.999Z", "1970-01-01T00:00:02.000Z", "1970-01-01T00:00:01.001Z",
     ]  # fmt: skip
+
+
+@given_values(st.floats(-1e9, 253_402_300_799), st.lists(st.floats(-0.003, 0.003), max_size=5))
+def test_a_time_does_not_depend_on_what_was_written_before(seconds: float, steps: list[float]) -> None:
+    """The text of a millisecond is kept for what comes within it, and only for that."""
+    for step in (0.0, *steps):
+        millis = int((seconds + step) * 1_000 + 1e-4)
+        whole = datetime(1970, 1, 1) + timedelta(seconds=millis // 1_000)
+        assert iso(seconds + step) == f"{whole.isoformat()}.{millis % 1_000:03}Z"
 
 
 async def heard_by_nobody(*_: Any) -> None:

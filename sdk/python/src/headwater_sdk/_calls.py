@@ -11,18 +11,24 @@ from headwater_sdk._encode import EncodeError, encode
 from headwater_sdk._ids import uuid7
 from headwater_sdk._log import log
 from headwater_sdk._message import (
-    BARE_CONTEXT,
+    ALIAS,
+    GROUP,
+    IDENTIFY,
     LIBRARY,
+    NO_CONTEXT,
+    PAGE,
     REST_OF_CONTEXT,
+    SCREEN,
+    TRACK,
     Refused,
     add_id,
-    add_object,
-    add_text,
     check,
+    fill,
     finish,
 )
 from headwater_sdk._report import DeliveryError
 from headwater_sdk._time import iso
+from headwater_sdk._usual import usual
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     import uuid
     from typing import Any, Callable, Optional, Union
 
+    from headwater_sdk._message import Shape
     from headwater_sdk._options import Settings
     from headwater_sdk._report import Event
     from headwater_sdk.b2b import B2B
@@ -66,9 +73,18 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say that a user did something."""
-        names = (("event", event),)
-        extra = (context, timestamp, integrations, message_id)
-        return self._call("track", user_id, anonymous_id, extra, (), names, "properties", properties)
+        return self._call(
+            TRACK,
+            user_id,
+            anonymous_id,
+            event,
+            None,
+            properties,
+            context,
+            timestamp,
+            integrations,
+            message_id,
+        )
 
     def identify(
         self,
@@ -81,8 +97,18 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say who a user is."""
-        extra = (context, timestamp, integrations, message_id)
-        return self._call("identify", user_id, anonymous_id, extra, (), (), "traits", traits)
+        return self._call(
+            IDENTIFY,
+            user_id,
+            anonymous_id,
+            None,
+            None,
+            traits,
+            context,
+            timestamp,
+            integrations,
+            message_id,
+        )
 
     def alias(
         self,
@@ -94,9 +120,18 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say that two ids are one user."""
-        ids = (("previousId", previous_id),)
-        extra = (context, timestamp, integrations, message_id)
-        return self._call("alias", user_id, None, extra, ids, (), "", None)
+        return self._call(
+            ALIAS,
+            user_id,
+            None,
+            previous_id,
+            None,
+            None,
+            context,
+            timestamp,
+            integrations,
+            message_id,
+        )
 
     def group(
         self,
@@ -110,9 +145,18 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say which account a user belongs to, and what is known about the account."""
-        ids = (("groupId", group_id),)
-        extra = (context, timestamp, integrations, message_id)
-        return self._call("group", user_id, anonymous_id, extra, ids, (), "traits", traits)
+        return self._call(
+            GROUP,
+            user_id,
+            anonymous_id,
+            group_id,
+            None,
+            traits,
+            context,
+            timestamp,
+            integrations,
+            message_id,
+        )
 
     def page(
         self,
@@ -127,9 +171,18 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say that a user saw a page."""
-        names = (("category", category), ("name", name))
-        extra = (context, timestamp, integrations, message_id)
-        return self._call("page", user_id, anonymous_id, extra, (), names, "properties", properties)
+        return self._call(
+            PAGE,
+            user_id,
+            anonymous_id,
+            category,
+            name,
+            properties,
+            context,
+            timestamp,
+            integrations,
+            message_id,
+        )
 
     def screen(
         self,
@@ -144,9 +197,18 @@ class Calls:
         message_id: Id = None,
     ) -> Result:
         """Say that a user saw a screen of a mobile app."""
-        names = (("category", category), ("name", name))
-        extra = (context, timestamp, integrations, message_id)
-        return self._call("screen", user_id, anonymous_id, extra, (), names, "properties", properties)
+        return self._call(
+            SCREEN,
+            user_id,
+            anonymous_id,
+            category,
+            name,
+            properties,
+            context,
+            timestamp,
+            integrations,
+            message_id,
+        )
 
     @property
     def b2b(self) -> B2B:
@@ -181,33 +243,36 @@ class Calls:
 
     def _call(
         self,
-        kind: str,
+        shape: Shape,
         user_id: Id,
         anonymous_id: Id,
-        extra: tuple[Object, Moment, Object, Id],
-        ids: tuple[tuple[str, Any], ...],
-        names: tuple[tuple[str, Any], ...],
-        body_key: str,
+        first: Any,
+        second: Any,
         body: Object,
+        context: Object,
+        timestamp: Moment,
+        integrations: Object,
+        message_id: Id,
     ) -> Result:
-        message: dict[str, Any] = {
-            "type": kind,
-            "messageId": "",  # its place; the given one is the app's object, which may raise when it is looked at
-            "timestamp": iso(self._wall()),
-        }
+        # The id has its place; a given one is the app's object, which may raise when it is looked at.
+        message: dict[str, Any] = {"type": shape.kind, "messageId": "", "timestamp": iso(self._wall())}
         try:
-            context, timestamp, integrations, message_id = extra
             if message_id:
                 add_id(message, "messageId", message_id)
             else:
                 message["messageId"] = self._new_id()
             if self._account or self._accounts or current() is not NOTHING:
-                user_id, anonymous_id, context = self._with_bound(kind, user_id, anonymous_id, context)
-            _fill(message, user_id, anonymous_id, ids, names, body_key, body)
-            if context or integrations or timestamp is not None:
+                user_id, anonymous_id, context = self._with_bound(shape.kind, user_id, anonymous_id, context)
+            plain = timestamp is None and integrations is None and message_id is None
+            event = plain and usual(shape, message, user_id, anonymous_id, first, second, body, context)
+            if not event:
+                fill(shape, message, user_id, anonymous_id, first, second, body)
                 finish(message, context, integrations, timestamp)
-            check(message)
-            return self._take(message)
+                check(message)
+                event = self._encoded(message)
+            if self.strict or self.debug:
+                self._look(event)
+            return not self.send or self._put(event), message
         except Refused as refused:
             return self._refuse(message, refused.code, refused.message, refused)
         except EncodeError as refused:
@@ -217,30 +282,32 @@ class Calls:
         except Exception as error:
             if self.strict:
                 raise
-            log().exception("a %s call failed within the SDK; the app goes on", kind)
+            log().exception("a %s call failed within the SDK; the app goes on", shape.kind)
             why = f"{type(error).__name__} while the event was made; the log has its trace"
             return self._refuse(message, "call_failed", why, error)
 
-    def _take(self, message: dict[str, Any]) -> Result:
+    def _encoded(self, message: dict[str, Any]) -> bytes:
+        """Encode a message of any shape; the library's part is added to both."""
         event, problems = encode(message)
         context = message.get("context")
         if context:
-            event = event[:-2] + REST_OF_CONTEXT  # its end: the context is the last part of a message
+            # The context is the last part of a message, so that both end here.
+            event = event[:-2] + REST_OF_CONTEXT.encode()
             context["library"] = LIBRARY.copy()
         else:
-            event = event[:-1] + BARE_CONTEXT
+            event = event[:-1] + b',"context":' + NO_CONTEXT.encode()
             message["context"] = {"library": LIBRARY.copy()}
         if problems:
             self._warn([str(problem) for problem in problems])
+        return event
+
+    def _look(self, event: bytes) -> None:
         if self.strict and len(event) > MOST_EVENT_BYTES:
             raise Refused(
                 "event_too_large", f"{len(event):,} bytes; an event has at most {MOST_EVENT_BYTES:,}"
             )
         if self.debug:
             log().debug("%s", event.decode())
-        if not self.send:
-            return True, message
-        return self._put(event), message
 
     def _refuse(self, message: dict[str, Any], code: str, why: str, error: Exception) -> Result:
         if self.strict:
@@ -284,32 +351,3 @@ class Calls:
 
     def _warn(self, texts: list[str]) -> None:
         raise NotImplementedError
-
-
-def _fill(
-    message: dict[str, Any],
-    user_id: Id,
-    anonymous_id: Id,
-    ids: tuple[tuple[str, Any], ...],
-    names: tuple[tuple[str, Any], ...],
-    body_key: str,
-    body: Object,
-) -> None:
-    """Put ids, names and the body; what is as it should be, which is nearly always, without further calls."""
-    if type(user_id) is str and user_id:
-        message["userId"] = user_id
-    elif user_id is not None:
-        add_id(message, "userId", user_id)
-    if anonymous_id is not None:
-        add_id(message, "anonymousId", anonymous_id)
-    for key, value in ids:
-        add_id(message, key, value)
-    for key, value in names:
-        if type(value) is str and value:
-            message[key] = value
-        elif value:
-            add_text(message, key, value)
-    if type(body) is dict:
-        message[body_key] = body
-    elif body_key:
-        add_object(message, body_key, body)

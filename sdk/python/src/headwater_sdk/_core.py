@@ -101,6 +101,10 @@ class Core:
         disk: Optional[Disk] = None,
     ) -> None:
         self.limits = limits
+        self._most_events, self._most_bytes = (
+            limits.max_queue_size,
+            limits.max_queue_bytes,
+        )  # read at every call
         self.ledger = Ledger()
         self.disk = disk
         self.accepted = self.settled = 0
@@ -128,22 +132,20 @@ class Core:
             if not self._fits(size):
                 self.ledger.drop(event, "spill_failed", _SPILL_FAILED)
                 return False
-        elif len(self._queue) >= self.limits.max_queue_size or (
-            self._queue_bytes + size > self.limits.max_queue_bytes
-        ):
+        elif len(self._queue) >= self._most_events or self._queue_bytes + size > self._most_bytes:
             made = self._make_room(event)
             if not made:
                 return made
-        if not self._queue:
+        queue = self._queue
+        if not queue:
             self._since = self._monotonic()
-        self._queue.append(event)
+        queue.append(event)
         self._queue_bytes += size
         self.accepted += 1
         return True
 
     def _fits(self, size: int) -> bool:
-        limits = self.limits
-        return len(self._queue) < limits.max_queue_size and self._queue_bytes + size <= limits.max_queue_bytes
+        return len(self._queue) < self._most_events and self._queue_bytes + size <= self._most_bytes
 
     def _make_room(self, event: bytes) -> Optional[bool]:
         too_large = len(event) > self.limits.max_queue_bytes

@@ -16,9 +16,10 @@ from headwater_sdk._values import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterable, Optional
+    from typing import Any, Callable, Iterable
 
 MOST_LEVELS = 100
+SHALLOW = 2 * MOST_LEVELS  # a text of less characters has less levels
 _INFINITY = float("inf")
 
 
@@ -36,25 +37,29 @@ class EncodeError(ValueError):
     """An event that cannot be written as JSON; the message says which part and why."""
 
 
-def _in_c() -> Optional[Callable[[Any, int], Iterable[str]]]:
-    """Return the encoder in C, made once where `json` makes it anew for every call; `json` itself would bring `re` with it.
-
-    It does not look for cycles, which would not be safe in threads: they end as RecursionError, and the walk names them.
-    """
-    try:
-        from _json import encode_basestring, make_encoder
-    except ImportError:  # PyPy
-        return None
-    return make_encoder(None, plain, encode_basestring, None, ":", ",", False, False, False)
-
-
-_pieces = _in_c()
-
-
 def _dumps(value: Any) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
+
+
+def _in_c() -> tuple[Callable[[Any, int], Iterable[str]], Callable[[str], str]]:
+    """Return C's encoders of a value and of a text, made once where `json` makes them anew for every call.
+
+    `json` itself would bring `re` with it. They do not look for cycles, which would not be safe in threads: they end as
+    RecursionError, and the walk names them.
+    """
+    try:
+        from _json import encode_basestring, make_encoder
+    except ImportError:  # PyPy
+        return lambda value, _: (_dumps(value),), lambda text: _dumps(str.__str__(text))
+    return make_encoder(
+        None, plain, encode_basestring, None, ":", ",", False, False, False
+    ), encode_basestring
+
+
+pieces, quote = _in_c()
+"""A value as JSON in pieces (its second argument is 0), and a text as JSON; they raise whatever there is to raise."""
 
 
 def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
@@ -63,15 +68,25 @@ def encode(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
     Raises EncodeError for a cycle, for more than 100 levels, and for what another thread changes meanwhile.
     """
     try:
-        text = _dumps(message) if _pieces is None else "".join(_pieces(message, 0))
+        text = "".join(pieces(message, 0))
         event = text.encode()
     except Exception:  # noqa: BLE001 - NaN, odd keys, unknown values, half surrogates, what the app's own objects raise
         return _encode_slowly(message)
-    # It may be too deep only if it has so many braces and brackets. A level takes five characters at least (`{"":}`), unless
-    # it is a list's: that spares most events the second count. The walk counts levels.
-    if len(text) // 5 + text.count("[") > MOST_LEVELS and text.count("{") + text.count("[") > MOST_LEVELS:
-        return _encode_slowly(message)
-    return event, []
+    return _encode_slowly(message) if may_be_deep(text) else (event, [])
+
+
+def may_be_deep(text: str) -> bool:
+    """Say whether this JSON, a whole event or one of its objects, may have as many levels as allowed; the walk counts them.
+
+    Most need no count of braces and brackets, which costs as much as the walk through a string: a level takes two characters
+    at least (`[]`), five where it is not a list's (`{"":}`; only the innermost may be `{}`).
+    """
+    size = len(text)
+    if size < SHALLOW or (
+        size < 5 * (MOST_LEVELS - 2) and text.find("[", text.find("[") + 1) < 0
+    ):  # one list at most
+        return False
+    return text.count("{") + text.count("[") >= MOST_LEVELS
 
 
 def _encode_slowly(message: dict[str, Any]) -> tuple[bytes, list[Problem]]:
