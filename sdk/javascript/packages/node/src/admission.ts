@@ -37,8 +37,11 @@ export class Admission {
     } else if (this.bounds.overflow === 'block') {
       return this.block(entry)
     } else {
-      while (!this.fits(entry)) this.dropped(this.queue.shift()!)
+      const oldest: Entry[] = []
+      while (!this.fits(entry)) oldest.push(this.queue.shift()!)
       this.put(entry)
+      // Told last: a listener that calls for each would take the room as fast as it is made.
+      for (const given of oldest) this.dropped(given)
     }
     return ADMITTED
   }

@@ -204,7 +204,8 @@ export class Analytics extends Calls implements Leaving {
   private createIntake(): Intake {
     const { overflow, strict } = this.settings
     return new Intake(overflow !== 'block' && !strict && this.parts.keep === undefined, {
-      entry: (entry) => this.admit(entry),
+      entry: (entry, waited) =>
+        waited && this.outcomes.hushed ? this.outcomes.apart(() => this.admit(entry)) : this.admit(entry),
       warning: (warning) => {
         this.ledger.warn(warning)
         this.emitter.emit('warning', warning)

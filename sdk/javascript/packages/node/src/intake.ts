@@ -14,7 +14,8 @@ export const EVENT_BYTES = 32_768
 
 /** Who hears what becomes of a message. Nothing here may throw. */
 export interface Outcome {
-  entry(entry: Entry): Admitted
+  /** `waited`: it was called some time ago, by whom does not matter now. */
+  entry(entry: Entry, waited: boolean): Admitted
   warning(warning: Warning): void
   refused(failed: Failure, error: unknown): void
   /** The first message waits. */
@@ -51,7 +52,7 @@ export class Intake {
       return ADMITTED
     }
     this.end()
-    return this.admit({ messageId, type, callback }, encode(message, copy))
+    return this.admit({ messageId, type, callback }, encode(message, copy), false)
   }
 
   /** Whether what waited is being encoded now. */
@@ -66,17 +67,21 @@ export class Intake {
 
   private write(called: Called): void {
     try {
-      this.admit(called, encode(called.copy, called.copy))
+      this.admit(called, encode(called.copy, called.copy), true)
     } catch (error) {
       this.outcome.refused(called, error)
     }
   }
 
-  private admit({ messageId, type, callback }: Failure, { json, problems }: Encoded): Admitted {
+  private admit(
+    { messageId, type, callback }: Failure,
+    { json, problems }: Encoded,
+    waited: boolean,
+  ): Admitted {
     const bytes = byteLength(json)
     if (bytes > EVENT_BYTES)
       throw new Refused('event_too_large', `the event has ${bytes} bytes, at most ${EVENT_BYTES} are sent`)
     for (const problem of problems) this.outcome.warning({ messageId, type, ...problem })
-    return this.outcome.entry({ json, bytes, messageId, type, callback })
+    return this.outcome.entry({ json, bytes, messageId, type, callback }, waited)
   }
 }

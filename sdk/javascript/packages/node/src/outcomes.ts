@@ -32,6 +32,7 @@ export interface Failure {
 
 export class Outcomes {
   private silent = 0
+  private telling = false
   private complainedAt = Number.NEGATIVE_INFINITY
 
   constructor(
@@ -54,7 +55,8 @@ export class Outcomes {
 
   dropped(failed: Failure, reason: Drop['reason']): void {
     this.ledger.drop({ messageId: failed.messageId, type: failed.type, reason })
-    this.tell(failed, reason, REASONS[reason])
+    // A listener that calls at each error would hear of what that call costs, and call, and so on.
+    this.tell(failed, reason, REASONS[reason], !this.telling)
   }
 
   /** The app's own middleware left the event out, as it may: in the report, but no error. */
@@ -63,12 +65,35 @@ export class Outcomes {
     if (failed.callback) guarded('the callback of a call', failed.callback)
   }
 
-  private tell({ messageId, type, callback, json }: Failure, code: string, why: string): void {
+  /** What calls lose now is counted and not told. */
+  get hushed(): boolean {
+    return this.telling
+  }
+
+  /** Admits what was called before the listener's own calls: such losses are told as ever. */
+  apart<T>(admit: () => T): T {
+    const outer = this.telling
+    this.telling = false
+    try {
+      return admit()
+    } finally {
+      this.telling = outer
+    }
+  }
+
+  private tell({ messageId, type, callback, json }: Failure, code: string, why: string, aloud = true): void {
     const reason = new Error(`${type} ${messageId} is not delivered: ${why}`)
     const ctx = json === undefined ? undefined : new Sent(json)
     if (callback) guarded('the callback of a call', () => callback(reason, ctx))
-    if (this.emitter.has('error')) this.emitter.emit('error', { code, reason, messageId, type, ctx })
-    else this.complain({ code, reason })
+    if (!aloud) return
+    if (!this.emitter.has('error')) {
+      this.complain({ code, reason })
+      return
+    }
+    const outer = this.telling
+    this.telling = true
+    this.emitter.emit('error', { code, reason, messageId, type, ctx })
+    this.telling = outer
   }
 
   /** With nobody listening, the console hears of it, at most once a minute. */

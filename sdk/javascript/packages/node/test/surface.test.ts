@@ -147,6 +147,23 @@ test('a listener or callback that throws harms neither the app nor the delivery'
   assert.equal(warn.mock.callCount(), 4)
 })
 
+for (const overflow of ['drop_oldest', 'drop_newest'] as const) {
+  test(`with ${overflow} a listener that calls at each error ends, and each event is counted`, async () => {
+    const { analytics, time, messages } = offline({ maxQueueEvents: 2, overflow })
+    let calls = 0
+    analytics.on('error', () => {
+      if (++calls < 1000) analytics.track({ userId: 'u1', event: 'lost' })
+    })
+    for (let n = 0; n < 4; n++) analytics.track({ userId: 'u1', event: `${n}` })
+    const report = await time.until(analytics.flush())
+    assert.deepEqual([calls, report.delivered, report.droppedCount], [2, 2, 4])
+    assert.equal(messages().length, 2)
+    for (let n = 0; n < 3; n++) analytics.track({ userId: 'u1', event: `${n}` })
+    await time.until(analytics.flush())
+    assert.equal(calls, 3) // the next loss is told again
+  })
+}
+
 test('disabled, calls do nothing and callbacks are called', async () => {
   const { analytics, time, requests } = offline({ disable: true })
   let called = 0
