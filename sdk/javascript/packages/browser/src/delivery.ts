@@ -9,6 +9,8 @@ import type { FlushReport, Settings } from './types.js'
 /** Bytes of the events of one request, and of all that may be under way with keepalive (the browsers' own limit is 64 KiB). */
 const REQUEST_BYTES = 475_000
 const KEEPALIVE_BYTES = 60_000
+/** Milliseconds: eleven days. Timers fire at once when they are given more than 2 ** 31 - 1, such as Infinity. */
+const LONGEST_TIMER = 1e9
 
 export interface Delivery {
   /** Sends within `delay` milliseconds. */
@@ -45,16 +47,15 @@ export function createDelivery(
   let notBefore = 0
   let timer = 0
 
+  const after = (ms: number, run: () => void) => win.setTimeout(run, Math.min(ms, LONGEST_TIMER))
+
   function wake(delay: number): void {
     if (timer && delay) return
     win.clearTimeout(timer)
-    timer = win.setTimeout(
-      () => {
-        timer = 0
-        pump()
-      },
-      Math.max(delay, notBefore - now()),
-    )
+    timer = after(Math.max(delay, notBefore - now()), () => {
+      timer = 0
+      pump()
+    })
   }
 
   function pump(): void {
@@ -93,7 +94,7 @@ export function createDelivery(
     const size = batch.reduce((sum, entry) => sum + entry.bytes + 1, 0)
     const keepalive = !attempt && alive + size < KEEPALIVE_BYTES
     const abort = new AbortController()
-    const timeout = win.setTimeout(() => abort.abort(), options.timeout)
+    const timeout = after(options.timeout, () => abort.abort())
     let status = 0
     let text = ''
     let wait = 0
@@ -123,10 +124,7 @@ export function createDelivery(
   function settle(batch: Entry[], status: number, text: string): Entry[][] {
     const body: Refusal & { rejected?: Refusal[] } = Object(attempted(() => JSON.parse(text)))
     if (uncounted(status)) return [batch]
-    if (status === 413 && batch[1]) {
-      const half = Math.ceil(batch.length / 2)
-      return [batch.slice(0, half), batch.slice(half)]
-    }
+    if (status === 413 && batch[1]) return [batch.splice(0, Math.ceil(batch.length / 2)), batch]
     if (counted(status)) {
       for (const entry of batch) {
         if (++entry.tries > options.maxRetries) queue.finish(entry, 'dropped', 'retries_exhausted')
@@ -177,7 +175,7 @@ export function createDelivery(
           if (waiters.delete(done)) resolve(ledger.report(queue.pending.size + making()))
         }
         waiters.add(done)
-        win.setTimeout(done, timeout)
+        after(timeout, done)
         pump()
       }),
   }

@@ -157,8 +157,9 @@ export class FakePage {
     return true
   }
 
-  private timer(run: () => void, delay = 0, every?: number): number {
-    this.timers.push({ id: ++this.ids, at: this.time + Math.max(0, delay), run, every })
+  private timer(run: () => void, given = 0, every?: number): number {
+    const delay = given < 2 ** 31 ? Math.max(0, given) : 0 // as a browser's timer does
+    this.timers.push({ id: ++this.ids, at: this.time + delay, run, every })
     return this.ids
   }
 

@@ -28,6 +28,27 @@ for (const value of [undefined, -1, Number.NaN, 'many']) {
   })
 }
 
+for (const never of [Infinity, 2 ** 31]) {
+  test(`a time of ${never} ms is long and not none`, async () => {
+    const [page, sdk] = open({}, { timeout: never, flushInterval: never, flushAt: 2 })
+    page.answer = () => 'silent'
+    sdk.track('A')
+    let reported = false
+    sdk.flush(never).then(() => {
+      reported = true
+    })
+    await page.advance(60_000)
+    assert.deepEqual([events(page), reported], [['A'], false])
+    const [other, waits] = open({}, { flushInterval: never, flushAt: 2 })
+    waits.track('A')
+    await other.advance(60_000)
+    assert.deepEqual(events(other), [])
+    waits.track('B')
+    await other.advance(0)
+    assert.deepEqual(events(other), ['A', 'B'])
+  })
+}
+
 test('a plug-in whose answer is no JSON costs its event, not those after it', async () => {
   const cycle = (message: Message): Message => {
     if (message.event === 'bad') message.properties = { message }
