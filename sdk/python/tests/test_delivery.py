@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 from sdk.python.tests.loopback import Answer, Handler, Loopback, serving
 
 from headwater_sdk import AsyncClient, Client, DeliveryError, FlushReport
+from headwater_sdk._http import HttpTransport
 
 
 def by_thread(server: Loopback, names: list[str], flush: float = 20, **options: Any) -> FlushReport:
@@ -73,6 +75,28 @@ def test_a_kept_connection_that_the_server_closed_is_replaced_at_once(send: Any)
     assert server.events == ["A", "B", "C"]
     assert len(server.connections) == 3
     assert [headers.get("X-Retry-Count") for headers, _ in server.requests] == [None] * 3
+
+
+@pytest.mark.parametrize("unasked", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b""])
+def test_what_came_unasked_on_a_kept_connection_is_not_taken_for_an_answer(unasked: bytes) -> None:
+    """A proxy's late 400, or a close: the next request goes out on a new connection, and once."""
+    stray = threading.Event()
+
+    def answer(handler: Handler) -> None:
+        handler.answer(200)
+        assert stray.wait(20)
+        handler.wfile.write(unasked)
+        handler.close_connection = not unasked
+
+    with serving(answer) as server:
+        transport = HttpTransport(Client("wk", server.url).settings.target)
+        assert transport.send(b'{"batch":[]}', 0).status == 200
+        assert transport._connection is not None
+        stray.set()
+        assert select.select([transport._connection.sock], [], [], 20)[0]
+        assert transport.send(b'{"batch":[]}', 0).status == 200
+        transport.close()
+    assert (len(server.requests), len(server.connections)) == (2, 2)
 
 
 @SENDERS

@@ -12,6 +12,7 @@ from headwater_sdk._version import VERSION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import http.client
+    import socket
     import ssl
     from typing import Callable, Optional
     from urllib.parse import SplitResult
@@ -103,6 +104,7 @@ class HttpTransport:
         """
         import http.client
 
+        self._drop_stale()
         reused = self._connection is not None
         limit = self._target.timeout if within is None else min(within, self._target.timeout)
         self._deadline.begin(limit)
@@ -131,6 +133,12 @@ class HttpTransport:
             connection.close()
 
     __del__ = close  # a synchronous client that is just dropped leaves no open socket behind
+
+    def _drop_stale(self) -> None:
+        """Close a kept connection on which something came unasked: the peer's close, or bytes that are no answer to us."""
+        sock = None if self._connection is None else self._connection.sock
+        if sock is not None and _readable(sock):
+            self.close()
 
     def _exchange(self, body: bytes, attempts: int) -> Answer:
         connection = self._connection
@@ -196,6 +204,16 @@ class HttpTransport:
                 self._prefix, self._extra = f"http://{url.netloc}", proxy_login(proxy)
         connection.response_class = self._deadline.response  # type: ignore[assignment] # it is only called
         return connection
+
+
+def _readable(sock: socket.socket) -> bool:
+    import select
+
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()  # `select` refuses a file number above 1,023
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def proxy_login(proxy: SplitResult) -> dict[str, str]:
