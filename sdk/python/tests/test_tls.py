@@ -17,6 +17,8 @@ import pytest
 from sdk.python.tests.loopback import serving
 from sdk.python.tests.test_delivery import SENDERS, by_task
 
+from headwater_sdk import AsyncClient
+
 x509 = pytest.importorskip("cryptography.x509", reason="makes the certificate (dev group)")
 
 
@@ -100,3 +102,22 @@ def test_https_goes_through_the_tunnel_of_a_proxy(send: Any, certificate: Path) 
         assert send(server, ["A"], ssl_context=context, proxies={"https": proxy}).ok
     assert server.events == ["A"]
     assert b"Proxy-Authorization: Basic bWU6c2VjcmV0" in seen[0]
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_proxy_that_asyncio_cannot_tunnel_through_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, *, configured: bool
+) -> None:
+    """Below Python 3.11, also where the environment names the proxy: not an error at each request, silently tried again."""
+    monkeypatch.setattr("headwater_sdk._ahttp.TUNNELS", False)
+    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "" if configured else "http://me:secret@proxy.test:3128")
+    proxies = {"https": "http://me:secret@proxy.test:3128"} if configured else None
+    with pytest.raises(
+        ValueError, match=r"collector\.test, through the proxy proxy\.test; .*use Client"
+    ) as raised:
+        AsyncClient("wk", "https://collector.test", proxies=proxies)
+    assert "secret" not in str(raised.value)
+    AsyncClient("wk", "https://collector.test", proxies={})
+    AsyncClient("wk", "http://collector.test", proxies=proxies)

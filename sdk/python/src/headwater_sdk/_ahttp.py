@@ -13,8 +13,20 @@ from headwater_sdk._http import MOST_ANSWER_BYTES, Target, proxy_login
 if TYPE_CHECKING:
     import ssl
 
+TUNNELS = sys.version_info >= (3, 11)  # asyncio's streams speak TLS through a proxy
 _CRLF = "\r\n"
 _GOODBYE_S = 1.0
+
+
+def check(target: Target) -> None:
+    """Raise ValueError where asyncio of this Python cannot reach the target."""
+    proxy = None if TUNNELS or target.url.scheme != "https" else target.proxy()
+    if proxy is not None:
+        raise ValueError(
+            f"host is https://{target.url.hostname}, through the proxy {proxy.hostname}; asyncio speaks TLS through a proxy"
+            f" from Python 3.11 on, and this is {sys.version_info[0]}.{sys.version_info[1]}: use Client, or pass"
+            " proxies={} to go without a proxy"
+        )
 
 
 class AsyncTransport:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 
 from headwater_sdk import _exit, _options
-from headwater_sdk._ahttp import AsyncTransport
+from headwater_sdk._ahttp import AsyncTransport, check
 from headwater_sdk._answers import Answer
 from headwater_sdk._calls import Calls
 from headwater_sdk._client import FLUSH_S, shell
@@ -225,6 +225,7 @@ class AsyncClient(Calls):
             _options.disk(overflow, spill_dir, spill_max_bytes, durable=durable),
             *(_options.hearer(on_error), debug, send, strict, exit_timeout),
         )
+        check(settings.target)
         self._configure(settings)
         self._pipeline = AsyncPipeline(
             shell(settings), lambda: AsyncTransport(settings.target), exit_timeout=exit_timeout
