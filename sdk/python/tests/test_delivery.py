@@ -468,3 +468,27 @@ def test_events_of_many_threads_arrive_once_each() -> None:
         assert client.flush(30).delivered == 4_000
     assert len(set(server.ids)) == 4_000
     assert len(set(server.events)) == 4_000
+
+
+def test_an_async_client_sends_on_one_loop_although_two_threads_use_it() -> None:
+    """Calls of another loop go with the first one's; a flush there is refused, as it would send the same events again."""
+    with serving("silent") as server:
+        client = AsyncClient("wk", server.url, timeout=20, upload_interval=0)
+
+        async def elsewhere() -> None:
+            client.track("u2", "B")
+            with pytest.raises(RuntimeError, match="make a client for each loop"):
+                await client.flush(1)
+
+        async def program() -> FlushReport:
+            client.track("u1", "A")
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, server.wait_for, 1)
+            await loop.run_in_executor(None, asyncio.run, elsewhere())
+            server.released.set()
+            await client.flush(20)
+            return await client.close()
+
+        asyncio.run(program())
+    assert sorted(set(server.events)) == ["A", "B"]
+    assert server.events.count("B") == 1

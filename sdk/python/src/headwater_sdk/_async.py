@@ -58,18 +58,33 @@ class AsyncPipeline(Pipeline):
     def nudge(self) -> None:
         """Let the task look at the queue; from any thread, inside or outside of a loop."""
         running = _running_loop()
-        if running is not None and (running is self._loop or self._loop is None or self._loop.is_closed()):
+        if running is not None and self._claim(running):
             self._ensure(running)
         elif self._loop is not None and not self._loop.is_closed():
             with suppress(RuntimeError):  # closed meanwhile: the next loop sends the event, or the exit
                 self._loop.call_soon_threadsafe(self._ensure, self._loop)
 
-    def _ensure(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop is not self._loop:
+    def _claim(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Let `loop` be the one that sends, unless another one does: two would send the same events."""
+        with self._lock:
+            if loop is self._loop:
+                return True
+            if self._owned():
+                return False
             self._loop, self._task, self._waiters = loop, None, []
             self._sender_now = self._new_sender()
             self._awake = asyncio.Event()
-            self._restore()
+        self._restore()
+        return True
+
+    def _owned(self) -> bool:
+        if self._loop is None or self._loop.is_closed():
+            return False
+        return self._loop.is_running() or (self._task is not None and not self._task.done())
+
+    def _ensure(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is not self._loop:
+            return  # another one has taken over since this was asked for
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._deliver())
             self._task.add_done_callback(self._ended)
@@ -128,6 +143,11 @@ class AsyncPipeline(Pipeline):
 
     async def aflush(self, timeout: Optional[float]) -> FlushReport:
         """Wait until what was called before is settled, and report. Cancelling it cancels only the waiting."""
+        if not self._claim(asyncio.get_running_loop()):
+            raise RuntimeError(
+                f"this AsyncClient sends on the event loop {self._loop!r}, and flush or close was awaited on another one;"
+                " await it there (asyncio.run_coroutine_threadsafe), or make a client for each loop"
+            )
         deadline = None if timeout is None else self.shell.monotonic() + timeout
         target = self.core.accepted
         while not self._settled(target):
