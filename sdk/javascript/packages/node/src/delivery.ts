@@ -3,7 +3,7 @@ import { type Answer, backoff, judge, type Refusal, type Verdict } from './answe
 import type { Clock } from './clock.js'
 import { text } from './encode.js'
 import type { Entry, Queue } from './queue.js'
-import type { HttpRequest, Transport } from './transport.js'
+import { type HttpRequest, TimedOut, type Transport } from './transport.js'
 import type { Drop } from './types.js'
 
 /** Bytes of events in a request: a collector takes 512,000 with what is around them. */
@@ -38,6 +38,8 @@ export class Delivery {
   /** Events up to this place in line go now, in requests that are not full if need be. */
   private due = 0
   private abandoned = false
+  /** The last attempt ended without an answer, at the timeout. */
+  private late = false
   /** Why the last attempt was in vain; nothing after one that was not. */
   trouble: string | undefined
   private readonly key: string
@@ -101,27 +103,28 @@ export class Delivery {
     }
   }
 
-  private async deliver(batch: readonly Entry[]): Promise<void> {
-    let counted = 0
+  private async deliver(batch: readonly Entry[], retry = 0, counted = 0): Promise<void> {
     const events = batch.map((entry) => entry.json).join(',')
-    for (let retry = 0; ; retry++) {
+    for (; ; retry++) {
       const answer = await this.attempt(events, retry)
       if (this.abandoned) return
       const verdict = judge(answer, batch.length, this.clock.now())
-      if (verdict.kind === 'too_large' && batch.length > 1) return this.halve(batch)
+      if (verdict.kind === 'too_large' && batch.length > 1) return this.halve(batch, 0, 0)
       if (verdict.kind !== 'retry') return this.settle(batch, verdict)
       if (verdict.counted && ++counted > this.options.maxRetries) {
         return this.done(batch, (entry) => this.outcome.dropped(entry, 'retries_exhausted'))
       }
       await this.sleep(Math.max(verdict.after, backoff(retry + 1, this.clock.random())))
       if (this.abandoned) return
+      // Perhaps the network is too slow for so many within the timeout: the same again would never arrive.
+      if (this.late && batch.length > 1) return this.halve(batch, retry + 1, counted)
     }
   }
 
-  private async halve(batch: readonly Entry[]): Promise<void> {
+  private async halve(batch: readonly Entry[], retry: number, counted: number): Promise<void> {
     const middle = Math.ceil(batch.length / 2)
-    await this.deliver(batch.slice(0, middle))
-    if (!this.abandoned) await this.deliver(batch.slice(middle))
+    await this.deliver(batch.slice(0, middle), retry, counted)
+    if (!this.abandoned) await this.deliver(batch.slice(middle), 0, counted)
   }
 
   private settle(batch: readonly Entry[], verdict: Exclude<Verdict, { kind: 'retry' }>): void {
@@ -161,6 +164,7 @@ export class Delivery {
       body: `{"batch":[${events}],"sentAt":"${sentAt}","writeKey":${this.key}}`,
     }
     this.outcome.request(request)
+    this.late = false
     try {
       const answer = await this.transport(request, this.abort.signal)
       this.trouble = answer.status < 300 ? undefined : `HTTP ${answer.status}`
@@ -169,6 +173,7 @@ export class Delivery {
     } catch (error) {
       // Whatever went wrong on the way, there is no answer, and it is asked for again. fetch hides why in the cause.
       this.trouble = text((error as { cause?: unknown } | null)?.cause ?? error)
+      this.late = error instanceof TimedOut
       return undefined
     }
   }

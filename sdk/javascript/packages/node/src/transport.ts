@@ -81,6 +81,9 @@ function closedByPeer(error: unknown): boolean {
 /** What timers take at most; beyond it they run at once. */
 export const LONGEST_TIMER = 2 ** 31 - 1
 
+/** There was no answer in time. */
+export class TimedOut extends Error {}
+
 /** `work` with a time limit, which also holds where it does not listen to its signal. */
 async function within<T>(
   ms: number,
@@ -89,7 +92,7 @@ async function within<T>(
 ): Promise<T> {
   const controller = new AbortController()
   const abort = () => controller.abort(new Error('aborted'))
-  const late = () => controller.abort(new Error(`no answer within ${ms} ms`))
+  const late = () => controller.abort(new TimedOut(`no answer within ${ms} ms`))
   const timer = setTimeout(late, Math.min(ms, LONGEST_TIMER))
   const { signal } = controller
   try {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { Analytics } from '../src/analytics.js'
 import type { Answer } from '../src/answers.js'
-import type { HttpRequest } from '../src/transport.js'
+import { type HttpRequest, TimedOut } from '../src/transport.js'
 import type { FlushReport, Params } from '../src/types.js'
 import { version } from '../src/version.js'
 import { VirtualTime } from './support/virtual.js'
@@ -108,7 +108,7 @@ class Stage {
     if (scripted.reset) throw new Error('reset')
     if (scripted.silent) {
       this.time.time += this.timeout
-      throw new Error('timeout')
+      throw new TimedOut('timeout')
     }
     const headers = new Headers(scripted.headers as Record<string, string>)
     const body = scripted.text ?? (scripted.body === undefined ? '' : JSON.stringify(scripted.body))
