@@ -40,7 +40,7 @@ from headwater.log.retention import DAY_S, Policy, Trimmed, floor_of, trim
 from headwater.log.signals import Signals
 from headwater.log.sqlite_copy import pinned
 from headwater.log.sqlite_file import sync
-from headwater.log.sqlite_reader import Reader
+from headwater.log.sqlite_reader import CACHE_BYTES, SHARED_BYTES, Reader
 from headwater.log.sqlite_sheet import Sheet
 from headwater.log.sqlite_writer import Committer
 from headwater.log.topics import Writer, group_writer, spec_of
@@ -73,7 +73,8 @@ class SqliteLog:
         self._data, self._clock, self._count = data, clock, partitions
         self._writers, self._policy, self._queue_bytes = frozenset(writers), policy, queue_bytes
         self._signals = Signals()
-        self._readers = {name: Reader(self._path(name)) for name in WRITERS}
+        cache = SHARED_BYTES if "destinations" in self._writers else CACHE_BYTES
+        self._readers = {name: Reader(self._path(name), cache) for name in WRITERS}
         self._thread = ThreadPoolExecutor(1, "log-reader")
         self._open: dict[Writer, Committer] = {}
         self._ages = {name: AgeClock(clock, name) for name in writers}

@@ -1,7 +1,8 @@
 """Reading one log file: a read-only connection of one thread, which never blocks the writer nor is blocked by it.
 
 The file may not exist yet (its process has never started): then every partition is empty. Rows are immutable, so the
-last unpacked ones are kept for the other destinations that read the same place a moment later.
+last unpacked ones are kept for the next read, which begins in the middle of one, and where a process has several groups
+(destinations), for those that read the same place a moment later.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from headwater.log.pack import unpack
 from headwater.log.protocol import Batch, Bounds, Lag, Position, Record, TopicPartition
 from headwater.log.sqlite_file import OFFSET_MASK, open_for_reading, refusal, row_id
 
-CACHE_BYTES = 32 << 20  # of unpacked rows
+CACHE_BYTES = 8 << 20  # of unpacked rows, where each is read once: two polls' worth
+SHARED_BYTES = 32 << 20  # the same, where several groups read
 _ROW = "SELECT id, count, events_before, first_ms, body FROM batches"
 
 
@@ -43,8 +45,8 @@ class Need(NamedTuple):
 class Reader:
     """Queries on one file. All calls must come from one thread."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, cache_bytes: int = CACHE_BYTES) -> None:
+        self.path, self._cache_bytes = path, cache_bytes
         self._connection: sqlite3.Connection | None = None
         self._rows: OrderedDict[int, list[Record]] = OrderedDict()
         self._cached_bytes = 0
@@ -169,7 +171,7 @@ class Reader:
             return cached
         records = self._rows[place] = unpack(body, place, place & OFFSET_MASK, count)
         self._cached_bytes += _memory(records)
-        while self._cached_bytes > CACHE_BYTES and len(self._rows) > 1:
+        while self._cached_bytes > self._cache_bytes and len(self._rows) > 1:
             self._cached_bytes -= _memory(self._rows.popitem(last=False)[1])
         return records
 

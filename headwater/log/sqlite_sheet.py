@@ -16,6 +16,7 @@ from headwater.log.sqlite_file import PAGE_BYTES, row_id
 
 ROW_BYTES = 1 << 20  # of values in one row: a reader unpacks whole rows
 ROW_RECORDS = 4096
+_ROWS = 64  # in one INSERT
 
 
 class Head(Struct):
@@ -75,17 +76,10 @@ class Sheet:
         """Pack what was gathered and commit."""
         rows = [row for tp, records in self._plain.items() for row in self._pack(tp, records)]
         keyed = [row for tp, records in self._keyed.items() for row in self._key(tp, records)]
-        # One statement for the usual commit: each statement lets go of the interpreter lock, and a busy event loop may
-        # take its time to hand it back.
+        # The usual commit is one statement, without BEGIN and COMMIT: see _insert.
         if len(rows) > 1 or keyed:
             self._begin()
-        for start in range(0, len(rows), 64):
-            some = rows[start : start + 64]
-            places = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(some))
-            self.connection.execute(
-                f"INSERT INTO batches (id, count, events, events_before, first_ms, last_ms, body) VALUES {places}",
-                [value for row in some for value in row],
-            )
+        self._insert("INSERT INTO batches (id, count, events, events_before, first_ms, last_ms, body)", rows)
         if keyed:
             self._store_keyed(keyed)
         if self.connection.in_transaction:
@@ -93,6 +87,13 @@ class Sheet:
         if self._free_pages:
             # By itself: the module steps a statement without columns only once, except in a script.
             self.connection.executescript(f"PRAGMA incremental_vacuum({self._free_pages})")
+
+    def _insert(self, into: str, rows: Sequence[Sequence[object]]) -> None:
+        """Many rows in each statement: each lets go of the interpreter lock, and a busy thread is slow to hand it back."""
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            places = ", ".join(["(" + ", ".join("?" * len(some[0])) + ")"] * len(some))
+            self.connection.execute(f"{into} VALUES {places}", [value for row in some for value in row])
 
     def _begin(self) -> None:
         if not self.connection.in_transaction:
@@ -135,10 +136,7 @@ class Sheet:
         return [keyed_row(head.part, record) for record in last.values()]
 
     def _store_keyed(self, rows: Sequence[KeyedRow]) -> None:
-        self.connection.executemany(
-            "INSERT OR REPLACE INTO keyed (id, part, key, value, events, ms, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+        self._insert("INSERT OR REPLACE INTO keyed (id, part, key, value, events, ms, checksum)", rows)
         self.connection.executemany(
             "UPDATE partitions SET end = ?, events = ? WHERE id = ?",
             [(head.end, head.events, head.part) for head in map(self._head, self._keyed)],
