@@ -20,8 +20,10 @@ from headwater.log.pack import unpack
 from headwater.log.protocol import Batch, Bounds, Lag, Position, Record, TopicPartition
 from headwater.log.sqlite_file import OFFSET_MASK, open_for_reading, refusal, row_id
 
-CACHE_BYTES = 8 << 20  # of unpacked rows, where each is read once: two polls' worth
-SHARED_BYTES = 32 << 20  # the same, where several groups read
+# Of unpacked rows: where each is read once, those that are being committed, worked on and read (a lag is told from the
+# committed position); and where several groups read them.
+CACHE_BYTES = 12 << 20
+SHARED_BYTES = 32 << 20
 _ROW = "SELECT id, count, events_before, first_ms, body FROM batches"
 
 

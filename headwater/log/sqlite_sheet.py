@@ -108,12 +108,6 @@ class Sheet:
             head = self._heads[tp] = Head(*cast("tuple[int, int, int]", rows[0]))
         return head
 
-    def _stamped(self, head: Head, records: Sequence[Record]) -> list[Record]:
-        return [
-            replace(record, offset=head.end + index, timestamp=record.timestamp or self.now_ms)
-            for index, record in enumerate(records)
-        ]
-
     def _pack(self, tp: TopicPartition, records: Sequence[Record]) -> list[tuple[object, ...]]:
         head, rows = self._head(tp), list[tuple[object, ...]]()
         for chunk in chunks(records):
@@ -129,11 +123,14 @@ class Sheet:
 
     def _key(self, tp: TopicPartition, records: Sequence[Record]) -> list[KeyedRow]:
         head = self._head(tp)
-        last = {record.key: record for record in self._stamped(head, records)}
+        last = {record.key: (offset, record) for offset, record in enumerate(records, head.end)}
         head.end += len(records)
         head.events += sum(record.events for record in records)
-        self.written_bytes += sum(len(record.value or b"") for record in last.values())
-        return [keyed_row(head.part, record) for record in last.values()]
+        self.written_bytes += sum(len(record.value or b"") for _, record in last.values())
+        return [
+            keyed_row(head.part, replace(record, offset=offset, timestamp=record.timestamp or self.now_ms))
+            for offset, record in last.values()
+        ]
 
     def _store_keyed(self, rows: Sequence[KeyedRow]) -> None:
         self._insert("INSERT OR REPLACE INTO keyed (id, part, key, value, events, ms, checksum)", rows)
