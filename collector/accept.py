@@ -40,6 +40,7 @@ class Envelope(NamedTuple):
     integrations: Raw | None = None
     deep: bool = False  # some event may be nested too deeply: look at each
     plain: bool = False  # no backslash anywhere: every text stands in the body as it is
+    item: Item | None = None  # the only event, where finding its key has read it
 
 
 class Call(NamedTuple):
@@ -92,9 +93,10 @@ def decode(body: bytes, *, batch: bool) -> Envelope | str:
 
 def _decode(text: bytes, *, batch: bool) -> Envelope | str:
     if not batch:
-        key = _decode_key(text).write_key
+        item = items.single(text)
+        key = _decode_key(text).write_key if item is None else item.write_key
         deep = nesting.brackets(text) > limits.JSON_DEPTH
-        return Envelope([Raw(text.strip())], key, deep=deep, plain=_BACKSLASH not in text)
+        return Envelope([Raw(text.strip())], key, deep=deep, plain=_BACKSLASH not in text, item=item)
     found = _decode_batch(text)
     context, integrations = _object(found.context), _object(found.integrations)
     if context is not None or integrations is not None:
@@ -149,7 +151,8 @@ def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str], *, head
             continue
         if (rejected := judge(index, raw)) is not None:
             outcome.rejected.append(rejected)
-    outcome.rejected.extend(_beyond(envelope.items))
+    if len(envelope.items) > limits.BATCH_EVENTS:
+        outcome.rejected.extend(_beyond(envelope.items))
     return outcome
 
 
@@ -210,7 +213,7 @@ class _Judge:
                 index, None, "nested_too_deep", f"nested more than {limits.JSON_DEPTH} levels deep"
             )
         try:
-            item = items.decode(raw)
+            item = self._envelope.item or items.decode(raw)
         except msgspec.ValidationError:
             found = items.diagnose(bytes(raw), index)
             if isinstance(found, Rejected):

@@ -222,7 +222,8 @@ class Ingest:
         if not outcome.keys:
             return success(rejected)
         batch = entries(outcome, self._partitions, now_ms)
-        ticket.grow(ticket.size + sum(len(entry.record.value or b"") for entry in batch))
+        for entry in batch:
+            ticket.grow(ticket.size + len(entry.record.value or b""))
         return Judged(owner.source_id, outcome.types, batch, success(rejected))
 
     def _answer(self, judged: Judged, error: LogError | None) -> Reply:
@@ -318,4 +319,9 @@ def _address(peer: str) -> str | None:
 
 def _agent(headers: Headers) -> str | None:
     agent = headers.get(b"user-agent")
-    return agent[:_USER_AGENT_CHARS].decode("utf-8", "replace") if agent else None
+    return _text(agent[:_USER_AGENT_CHARS]) if agent else None
+
+
+@lru_cache(maxsize=1_024)
+def _text(agent: bytes) -> str:
+    return agent.decode("utf-8", "replace")

@@ -50,6 +50,12 @@ class Item(Struct, rename="camel", gc=False):
     category: str | None = None
 
 
+class Single(Item, rename="camel", gc=False):
+    """A whole request that is one event, with the key it may carry: read once for both."""
+
+    write_key: Any = None
+
+
 class Loose(Struct, rename="camel"):
     """The same fields with any types."""
 
@@ -81,6 +87,7 @@ class Rejected(Struct, rename="camel", omit_defaults=True):
 
 
 decode = msgspec.json.Decoder(Item).decode
+_single = msgspec.json.Decoder(Single).decode
 _loose = msgspec.json.Decoder(Loose).decode
 _context = msgspec.json.Decoder(Context).decode
 _IDS = ("user_id", "anonymous_id", "group_id", "previous_id")
@@ -98,6 +105,14 @@ _TEXTS = (
     ("category", "category_not_string"),
     ("type", "bad_request"),
 )
+
+
+def single(text: bytes) -> Single | None:
+    """The event of a request by itself; None where anything about it is not as the contract types it."""
+    try:
+        return _single(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def diagnose(raw: bytes, index: int) -> Item | Rejected:

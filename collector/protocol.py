@@ -184,10 +184,7 @@ class CollectorProtocol(HttpToolsProtocol):
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > 2 * HEADER_BYTES:
             raise ValueError("headers too large")
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The request is told apart: answered here, or by the application."""
@@ -195,7 +192,12 @@ class CollectorProtocol(HttpToolsProtocol):
             self._resuming = False
             return
         self._in_head = False
-        one = self._hot()
+        headers = dict(self.headers)
+        if b"expect" in headers:
+            self.expect_100_continue = any(
+                name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
+            )
+        one = self._hot(headers)
         if one is None:
             self._give_to_asgi()
             return
@@ -212,7 +214,7 @@ class CollectorProtocol(HttpToolsProtocol):
         if direct.admit():
             self._direct = direct
 
-    def _hot(self) -> Asked | None:
+    def _hot(self, headers: dict[bytes, bytes]) -> Asked | None:
         """The request, where it can be answered without ASGI."""
         route = TARGETS.get(self.url)
         if route is None or self._ingest is None or self.expect_100_continue or self.flow.write_paused:
@@ -223,7 +225,6 @@ class CollectorProtocol(HttpToolsProtocol):
             return None
         if self.parser.get_method() != b"POST" or self.parser.should_upgrade():
             return None
-        headers = dict(self.headers)
         if b"content-length" not in headers or b"transfer-encoding" in headers:
             return None
         return Asked(route, b"", self.client, self.headers, headers)
