@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from types import SimpleNamespace
+
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from headwater.errors import Corrupt
+from headwater.log import pack as packing
 from headwater.log.keyed import keyed_record, keyed_row
 from headwater.log.pack import pack, unpack
 from headwater.log.protocol import Record
@@ -99,3 +104,16 @@ def test_a_keyed_row_comes_back_and_notices_changes(
     for other in filter(None, others):
         with pytest.raises(Corrupt, match="checksum"):
             keyed_record(other)
+
+
+def test_rows_packed_with_a_larger_window_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files written with zstd's own window of level 1, 512 KB, whose matches reach further back than today's."""
+    once = random.Random(1).randbytes(400_000)
+    records = [Record(once, offset=7), Record(once, offset=8)]
+    today = packed(records)
+    compress = zstandard.ZstdCompressor(level=1).compress
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "_ZSTANDARD", SimpleNamespace(compress=compress))
+        before = packed(records)
+    assert len(before) < 500_000 < len(today), "only the larger window finds the repetition"
+    assert unpack(before, PLACE, 7, 2) == unpack(today, PLACE, 7, 2) == records
