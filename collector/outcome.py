@@ -29,7 +29,7 @@ class Outcome(Struct, eq=False):
         """The lines of all events, or of those with these numbers, as `headwater.accepted` reads them."""
         bodies = self.bodies if numbers is None else [self.bodies[n] for n in numbers]
         heads = self.heads if numbers is None else [self.heads[n] for n in numbers]
-        if len(heads) == 1 and heads[0] is not None:  # a single event: half of its cost here is the general way
+        if len(heads) == 1 and heads[0] is not None:  # a single event, without groups and generators
             return b"".join((heads[0], bodies[0], b"}"))
         if not any(heads):
             return b"\n".join((accepted.heading(self.shared, len(bodies)), *bodies))
