@@ -121,3 +121,10 @@ def test_a_proxy_that_asyncio_cannot_tunnel_through_is_refused_at_the_start(
     assert "secret" not in str(raised.value)
     AsyncClient("wk", "https://collector.test", proxies={})
     AsyncClient("wk", "http://collector.test", proxies=proxies)
+
+
+def test_a_client_that_sends_nothing_needs_no_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `send=False`, as in an app's tests, no proxy of the machine is in the way."""
+    monkeypatch.setattr("headwater_sdk._ahttp.TUNNELS", False)
+    client = AsyncClient("wk", "https://c.test", proxies={"https": "http://proxy.test:3128"}, send=False)
+    assert client.queued == 0

@@ -245,7 +245,8 @@ class AsyncClient(Calls):
             _options.disk(overflow, spill_dir, spill_max_bytes, durable=durable),
             *(_options.hearer(on_error), debug, send, strict, exit_timeout),
         )
-        check(settings.target)
+        if send:
+            check(settings.target)
         self._configure(settings)
         self._pipeline = AsyncPipeline(
             shell(settings), lambda: AsyncTransport(settings.target), exit_timeout=exit_timeout
