@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, Protocol
 
 from headwater_sdk import _exit, _options
 from headwater_sdk._ahttp import AsyncTransport, check
@@ -12,6 +12,7 @@ from headwater_sdk._answers import Answer
 from headwater_sdk._calls import Calls
 from headwater_sdk._client import FLUSH_S, shell
 from headwater_sdk._core import Batch
+from headwater_sdk._log import log
 from headwater_sdk._pipeline import Pipeline
 from headwater_sdk._preload import preload
 from headwater_sdk._report import FlushReport, merged
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 PAUSE_S = 0.05
+_REACTION_S = 1.0  # how much longer than it was told another loop may take
 
 
 class Sender(Protocol):
@@ -144,10 +146,7 @@ class AsyncPipeline(Pipeline):
     async def aflush(self, timeout: Optional[float]) -> FlushReport:
         """Wait until what was called before is settled, and report. Cancelling it cancels only the waiting."""
         if not self._claim(asyncio.get_running_loop()):
-            raise RuntimeError(
-                f"this AsyncClient sends on the event loop {self._loop!r}, and flush or close was awaited on another one;"
-                " await it there (asyncio.run_coroutine_threadsafe), or make a client for each loop"
-            )
+            return await self._there(self.aflush, timeout)
         deadline = None if timeout is None else self.shell.monotonic() + timeout
         target = self.core.accepted
         while not self._settled(target):
@@ -157,6 +156,22 @@ class AsyncPipeline(Pipeline):
             await self._progress(target, left)
             if not self._settled(target):  # the task was cancelled, or the disk refuses: do not spin
                 await asyncio.sleep(PAUSE_S)
+        return self.report()
+
+    async def _there(
+        self, work: Callable[[Optional[float]], Coroutine[Any, Any, FlushReport]], timeout: Optional[float]
+    ) -> FlushReport:
+        """Let the loop that sends do it, and wait here. One that does not run, or is too busy, leaves all of it queued."""
+        owner = self._loop
+        if owner is None or not owner.is_running():
+            log().warning("the event loop on which this AsyncClient sends does not run: nothing was flushed")
+            return self.report()
+        doing = asyncio.run_coroutine_threadsafe(work(timeout), owner)
+        within = None if timeout is None else timeout + _REACTION_S
+        done, _ = await asyncio.wait({asyncio.wrap_future(doing)}, timeout=within)
+        if done:
+            return doing.result()
+        doing.cancel()
         return self.report()
 
     async def _progress(self, target: int, timeout: Optional[float]) -> None:
@@ -173,6 +188,8 @@ class AsyncPipeline(Pipeline):
 
     async def aclose(self, timeout: Optional[float]) -> FlushReport:
         """Flush, end the task and close the connection; what could not be sent is given up and reported."""
+        if not self._claim(asyncio.get_running_loop()):
+            return await self._there(self.aclose, timeout)
         report = await self.aflush(timeout)
         with self.enter():
             on_disk = self.core.give_up()

@@ -212,7 +212,10 @@ def _readable(sock: socket.socket) -> bool:
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([sock], [], [], 0)[0])
     poll = select.poll()  # `select` refuses a file number above 1,023
-    poll.register(sock, select.POLLIN)
+    try:
+        poll.register(sock, select.POLLIN)
+    except ValueError:  # closed
+        return True
     return bool(poll.poll(0))
 
 
