@@ -49,7 +49,8 @@ class Contexts:
             context = known.decode(raw)
         except ValidationError:
             found = _decode_dict(raw)
-            self._known = known = known.with_keys_of(found)
+            if len(known.learned) < MAX_LEARNED:
+                self._known = known = known.with_keys_of(found)
             return known.of(found)
         return context, known.further(context) if known.learned else None
 
@@ -105,10 +106,10 @@ class Known:
         for key, item in value.items():
             if (inner := _OBJECTS.get(key)) is not None and type(item) is dict:
                 fields[key] = self._objects[key](**_fields(inner, item))
-                rest = {name: one for name, one in item.items() if name not in inner}
-                further |= {key: rest} if rest else {}
-            elif key in _PLAIN:
-                fields |= _fields(_PLAIN, {key: item})
+                if rest := {name: one for name, one in item.items() if name not in inner}:
+                    further[key] = rest
+            elif (column := _PLAIN.get(key)) is not None:
+                fields[column.name] = values.as_text(item) if _is_text(column) else item
             else:
                 further[key] = item
         return self._context(**fields), self._shapes.flatten(further).shape if further else None
@@ -168,7 +169,7 @@ def _field(number: int) -> str:
 
 def _is_name(key: str) -> bool:
     """Whether a struct can have a field for this key."""
-    return key.isascii() and key.isidentifier()
+    return key != "" and key.isprintable() and '"' not in key and "\\" not in key
 
 
 _decode_dict = msgspec.json.Decoder(dict[str, Any]).decode

@@ -20,7 +20,7 @@ def pattern(row: Row) -> tuple[object, ...]:
     """What decides which facts a row can bring: two rows of one pattern bring the same."""
     event = row.event
     return (
-        event.source_id, event.type, row.event_text, row.properties.shape, row.traits.shape, row.further,
+        event.source_id, event.type, row.event_name, row.properties.shape, row.traits.shape, row.further,
     )  # fmt: skip
 
 

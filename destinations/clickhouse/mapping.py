@@ -183,7 +183,8 @@ def moment(text: str | None) -> int | None:
         return None
     milliseconds = _MILLISECONDS.get(text[20:])
     if milliseconds is not None and (second := _second(text[:20])) is not None:
-        return second + milliseconds  # the collector's own spelling
+        own = second + milliseconds  # the collector's own spelling
+        return own if timestamps.MIN_MS <= own <= timestamps.MAX_MS else _kept_within(own)
     ms = timestamps.parse(text)
     if ms is not None:
         return ms
@@ -193,6 +194,10 @@ def moment(text: str | None) -> int | None:
     if int(year[1]) < 1900:
         return timestamps.MIN_MS
     return timestamps.MAX_MS if int(year[1]) > 2299 else None
+
+
+def _kept_within(ms: int) -> int:
+    return min(max(ms, timestamps.MIN_MS), timestamps.MAX_MS)
 
 
 _shared_moment = lru_cache(maxsize=4_096)(moment)  # of times that the events of a request share

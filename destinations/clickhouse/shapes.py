@@ -17,7 +17,6 @@ ValueKind = Literal["number", "bool", "string", "array"]
 Path = tuple[str, ...]
 
 INT_MIN, INT_MAX, UINT_MAX = -(2**63), 2**63 - 1, 2**64 - 1
-MAX_DEPTH = 24  # deeper objects are kept as JSON text in one value
 _CACHE = 20_000  # shapes remembered; hostile data must not grow memory
 
 _SCALARS: dict[type, str] = {int: "Int64", float: "Float64", bool: "Bool", str: "String"}

@@ -35,6 +35,7 @@ TEXT_SETTINGS: Mapping[str, str] = {
     "json_type_escape_dots_in_keys": "1",
     "type_json_skip_duplicated_paths": "1",
     "input_format_skip_unknown_fields": "0",
+    "input_format_defaults_for_omitted_fields": "0",  # left out is blank, also where an operator gave a column a default
 }
 
 

@@ -218,3 +218,52 @@ def test_the_library_is_every_messages_own() -> None:
     client: Calls = Taken()
     client.track("u1", "A")[1]["context"]["library"]["name"] = "mine"
     assert client.track("u1", "A")[1]["context"]["library"]["name"] == "headwater-python"
+
+
+class Emptying(str):
+    """A key that empties its dict when it is looked for, as another thread might at that moment."""
+
+    __slots__ = ("of",)
+    of: dict[Any, Any]
+
+    def __hash__(self) -> int:
+        return hash("library")
+
+    def __eq__(self, other: object) -> bool:
+        self.of.clear()
+        return False
+
+
+@pytest.mark.parametrize("key", [Emptying("x"), "library", "x"])
+def test_a_context_that_changes_during_the_call_still_gives_json(key: str) -> None:
+    """What is written is decided by what is sent, and no key stands twice."""
+    context: dict[Any, Any] = {key: 1}
+    if isinstance(key, Emptying):
+        key.of = context
+    sent: list[bytes] = []
+    client = Client("wk", "http://127.0.0.1:9", exit_timeout=0.01)
+
+    def put(event: bytes) -> bool:
+        sent.append(event)
+        return True
+
+    client._put = put  # type: ignore[method-assign]
+    client.track("u1", "A", {}, context)
+    [event] = sent
+    found = json.loads(event, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
+    assert event.count(b'"library":{') == 1
+    assert len(set(found)) == len(found)
+
+
+def test_a_given_time_is_not_kept_for_later_calls() -> None:
+    """It may be an object of the app's that raises when it is compared."""
+
+    class Odd(float):
+        def __le__(self, other: object) -> bool:
+            if type(other) is float:
+                raise TypeError("not with floats")
+            return float(self) <= float(other)  # type: ignore[arg-type]
+
+    client = Client("wk", "http://127.0.0.1:9", send=False)
+    client.track("u1", "A", timestamp=Odd(1_600_000_000.5))
+    assert client.track("u1", "B")[0]

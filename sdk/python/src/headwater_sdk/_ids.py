@@ -46,7 +46,7 @@ class Ids:
         self._lock = threading.RLock()
 
     def new(self) -> str:
-        """Return a new id, greater than each one that was returned before in this process."""
+        """Return a new id, greater than each one that this thread was given before, and never given twice."""
         now = self._time_ns()
         until, head, counts = self._block
         if now < until:  # also when the clock went back

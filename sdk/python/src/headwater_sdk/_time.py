@@ -16,22 +16,26 @@ _millisecond = (0.0, 0.0, "")
 
 def iso(seconds: float) -> str:
     """Write seconds since 1970; cut to milliseconds, never rounded into the future."""
+    global _millisecond  # noqa: PLW0603
     since, until, text = _millisecond
-    return text if since <= seconds < until else _written(seconds)
+    if since <= seconds < until:
+        return text
+    millis, text = _written(seconds)
+    if millis > 0:  # `int` cuts towards 1970, so that before it a millisecond ends elsewhere
+        _millisecond = (seconds, (millis + 0.95) / 1_000, text)  # in the year 9999 a double is 0.03 ms off
+    return text
 
 
-def _written(seconds: float) -> str:
-    global _second, _millisecond  # noqa: PLW0603
+def _written(seconds: float) -> tuple[int, str]:
+    """Milliseconds since 1970, and their text."""
+    global _second  # noqa: PLW0603
     millis = int(seconds * 1_000 + 1e-4)  # 1.678 is 1.67799... as a double
     whole = millis // 1_000
     second, text = _second
     if whole != second:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
         _second = (whole, text)
-    written = "%s.%03dZ" % (text, millis - whole * 1_000)  # noqa: UP031 - twice as fast as the f-string
-    if millis > 0:  # `int` cuts towards 1970, so that before it a millisecond ends elsewhere
-        _millisecond = (seconds, (millis + 0.95) / 1_000, written)  # in the year 9999 a double is 0.03 ms off
-    return written
+    return millis, "%s.%03dZ" % (text, millis - whole * 1_000)  # noqa: UP031 - twice as fast as the f-string
 
 
 def given(moment: Any) -> Optional[str]:
@@ -44,7 +48,8 @@ def given(moment: Any) -> Optional[str]:
     if isinstance(moment, bool):
         return None
     if isinstance(moment, (int, float)):
-        return iso(moment) if -62_135_596_800 <= moment <= 253_402_300_799 else None
+        # not by `iso`: it remembers, and this may be an object of the app's, or a time of long ago
+        return _written(moment)[1] if -62_135_596_800 <= moment <= 253_402_300_799 else None
     import datetime as dt
 
     if not isinstance(moment, dt.datetime):

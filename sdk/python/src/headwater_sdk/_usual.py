@@ -92,17 +92,19 @@ def _text(value: Any) -> str:
 
 def _own(context: Any) -> str:
     """Write a context without its closing brace."""
-    if "library" in context:
-        raise UnusualError  # it is ours that is sent
-    return _object(context)[:-1]
+    text = _object(context)
+    if (
+        text == "{}" or '"library":' in text
+    ):  # asked of what is sent: another thread may change the dict meanwhile
+        raise UnusualError  # it is our library that is sent
+    return text[:-1]
 
 
 def _object(value: Any) -> str:
     if type(value) is not dict:
         raise UnusualError
-    [text] = pieces(
-        value, 0
-    )  # raises at a cycle, NaN and odd keys; this at a huge value, which has more pieces
+    # It raises at a cycle, NaN and odd keys; the assignment does at a huge value, which has more pieces.
+    [text] = pieces(value, 0)
     if len(text) >= SHALLOW and may_be_deep(text):
         raise UnusualError
     return text

@@ -62,12 +62,14 @@ def test_fields_equal_objects(contexts: list[dict[str, Any]]) -> None:
 def test_keys_that_were_seen_get_a_field(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second context with them is decoded straight into a struct, and their types are told all the same."""
     reader = Contexts(Shapes())
-    given = {"ip": "::1", "sessionId": 5, "account": {"name": "Acme", "status": "active"}}
+    given = {"ip": "::1", "sessionId": 5, "x-y.é z": True, "account": {"name": "Acme", "status": "active"}}
     reader.read(raw(given))
-    assert reader._known.learned == (("sessionId",), ("account", "status"))
+    assert reader._known.learned == (("sessionId",), ("x-y.é z",), ("account", "status"))
     monkeypatch.setattr(reader._known, "of", None)  # the slow way would fail
     found = reader.read(raw(given))
-    assert paths(found) == {(("sessionId",), "number"), (("account", "status"), "string")}
+    assert paths(found) == {
+        (("sessionId",), "number"), (("x-y.é z",), "bool"), (("account", "status"), "string"),
+    }  # fmt: skip
     found = reader.read(raw({"sessionId": {"id": "a"}, "account": {}}))
     assert paths(found) == {(("sessionId", "id"), "string")}
     assert paths(reader.read(raw({"ip": "::1"}))) == set()

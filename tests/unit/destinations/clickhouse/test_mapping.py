@@ -82,6 +82,8 @@ def test_what_is_no_event_says_so(line: bytes) -> None:
     ("text", "expected"),
     [
         ("0001-01-01T00:00:00Z", timestamps.MIN_MS),
+        ("0001-01-01T00:00:00.000Z", timestamps.MIN_MS),
+        ("9999-12-31T23:59:59.999Z", timestamps.MAX_MS),
         ("9999-12-31T00:00:00Z", timestamps.MAX_MS),
         ("+12345-01-01T00:00:00Z", timestamps.MAX_MS),
         ("2024-01-01T00:00:00.123Z", 1_704_067_200_123),

@@ -194,3 +194,18 @@ def test_columns_of_defaults_are_not_sent(tables: ClickHouse) -> None:
         assert name not in payload.data
     by_columns = stored(tables, "by_columns", [payload])
     assert by_columns == stored(tables, "by_text", [writer.text(made)])
+
+
+def test_what_is_left_out_is_blank_whatever_default_a_column_was_given(tables: ClickHouse) -> None:
+    """An operator's default is for rows of their own; it would otherwise depend on the neighbours in a block."""
+    column = "MODIFY COLUMN channel LowCardinality(String)"
+    made = rows([{"type": "page", "context": {}}] * 2)
+    for name in ("by_columns", "by_text"):
+        tables.command(f"ALTER TABLE headwater.{name} {column} DEFAULT 'server'")
+    try:
+        by_columns = stored(tables, "by_columns", writer.encode(made))
+        assert by_columns == stored(tables, "by_text", [writer.text(made)])
+        assert tables.query("SELECT DISTINCT channel FROM headwater.by_columns") == [[""]]
+    finally:
+        for name in ("by_columns", "by_text"):
+            tables.command(f"ALTER TABLE headwater.{name} MODIFY COLUMN channel REMOVE DEFAULT")
