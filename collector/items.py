@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from collector import ids, nesting
 from headwater import codec, limits, timestamps
@@ -131,8 +131,16 @@ def diagnose(raw: bytes, index: int) -> Item | Rejected:
         value = getattr(loose, name)
         fields[name] = None if value is None else ids.canonical(value)
     fields.update((name, _time(getattr(loose, name))) for name in _TIMES)
-    fields["context"] = _context(context) if context is not None and codec.is_object(context) else None
+    fields["context"] = None if context is None else _readable(context)
     return Item(**fields)
+
+
+def _readable(context: Raw) -> Context | None:
+    """What a context decides here; nothing where it says `direct` with a number beyond any double, or is no object."""
+    try:
+        return _context(context) if codec.is_object(context) else None
+    except msgspec.ValidationError:
+        return None
 
 
 def message_id_of(raw: bytes) -> str | None:

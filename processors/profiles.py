@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Generic, TypeVar
+from weakref import ref
 
 from headwater import profile
 from headwater.log.protocol import Record
@@ -28,16 +29,20 @@ V = TypeVar("V")
 
 
 class _Young(dict[str, V]):
-    """The young half of a cache; asks `elsewhere` for what it has not."""
+    """The young half of a cache; asks its owner for what it has not.
 
-    __slots__ = ("_elsewhere",)
+    It does not keep the owner: where a partition is let go of, its rows are to be free at once, without a look for cycles.
+    """
 
-    def __init__(self, elsewhere: Callable[[str], V | None]) -> None:
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Recent[V]) -> None:
         super().__init__()
-        self._elsewhere = elsewhere
+        self._owner = ref(owner)
 
     def __missing__(self, key: str) -> V | None:
-        return self._elsewhere(key)
+        owner = self._owner()
+        return None if owner is None else owner.old_one(key)
 
 
 class Recent(Generic[V]):
@@ -47,7 +52,7 @@ class Recent(Generic[V]):
     the young half now, and nothing more where the key is found there.
     """
 
-    __slots__ = ("_half", "_old", "_young", "get")
+    __slots__ = ("__weakref__", "_half", "_old", "_young", "get")
 
     def __init__(self, half: int) -> None:
         self._half = half
@@ -62,11 +67,11 @@ class Recent(Generic[V]):
         self._young[key] = value
 
     def _begin(self) -> None:
-        self._young: dict[str, V] = _Young(self._old_one)
+        self._young: dict[str, V] = _Young(self)
         self.get: Callable[[str], V | None] = self._young.__getitem__
 
-    def _old_one(self, key: str) -> V | None:
-        """What is asked for again is young again."""
+    def old_one(self, key: str) -> V | None:
+        """What is not young; asked for again, it is."""
         found = self._old.get(key)
         if found is not None:
             self.put(key, found)

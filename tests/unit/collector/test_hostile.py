@@ -272,3 +272,13 @@ async def test_a_defect_is_500_as_json_and_costs_one_request(
     assert (answer.status, answer.json["code"]) == (500, "internal_error")
     assert answer.headers["access-control-allow-origin"] == "https://a.example"
     assert served.app._ingest.gate.requests == 0
+
+
+async def test_a_number_beyond_any_double_in_the_context_costs_nobody_an_event(served: Served) -> None:
+    """`direct` is read here, and a number that nobody can read says nothing; the event and its neighbour are taken."""
+    odd = '{"type":"track","event":"odd","userId":"u1","context":{"direct":1e999}}'
+    answer = await served.post("/v1/track", odd.encode())
+    assert answer.status == 200
+    answer = await served.post("/v1/batch", f'{{"batch":[{odd},{json.dumps(EVENT)}]}}'.encode())
+    assert (answer.status, answer.json.get("rejected", [])) == (200, [])
+    assert len(await served.events()) == 3

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
 from headwater import profile
 from headwater.profile import Cause, Link, Membership, User
+from processors.profiles import Recent
 from tests.unit.processors.tables import Store
 
 CAUSE = Cause("m", "identify", 5)
@@ -158,3 +162,23 @@ def test_an_undone_link_falls_back_to_the_one_before() -> None:
     row = profiles.identity("a")
     assert row is not None
     assert row.user_id == "v"
+
+
+def test_a_cache_that_is_let_go_of_is_free_at_once() -> None:
+    """The cycle collector runs rarely in a processor, and a partition that is taken away leaves a hundred thousand rows."""
+
+    class Row:
+        """Something that a weak reference can point at."""
+
+    rows = [Row(), Row(), Row()]
+    cache: Recent[Row] = Recent(2)
+    for number, row in enumerate(rows):
+        cache.put(str(number), row)
+    assert [cache.get(str(number)) for number in range(3)] == rows
+    alive = [weakref.ref(row) for row in rows]
+    gc.disable()
+    try:
+        del cache, rows, row
+        assert [one() for one in alive] == [None] * 3
+    finally:
+        gc.enable()
