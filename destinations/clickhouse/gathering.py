@@ -74,9 +74,8 @@ class Gathering:
 
     async def _made_up(self) -> None:
         """Wait for rows that are being made; raises what the making raised."""
-        while (
-            making := self._making
-        ) is not None:  # another may have begun, or somebody else have seen it end
+        # again and again: another may have begun, or somebody else have seen it end
+        while (making := self._making) is not None:
             await asyncio.wait([making])  # and not `await` it: that would hand on a cancellation
             if self._making is making:
                 self._making = None

@@ -106,10 +106,8 @@ DYNAMIC: dict[str, Callable[[Sequence[Any]], bytes]] = {
 
 # An engine type and data of it; None where every row has the engine's default.
 Encoded = tuple[str, bytes] | None
-_KEYED, _KEYS_HERE = (
-    (1).to_bytes(8, "little"),
-    0x600,
-)  # LowCardinality: its version; a flag that the keys are in the block
+_KEYED = (1).to_bytes(8, "little")  # the version of LowCardinality's form
+_KEYS_HERE = 0x600  # its flags: the keys are in the block, and are all there are
 _SAMPLE = 64  # values that are looked at to tell whether a column repeats itself
 
 

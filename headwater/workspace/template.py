@@ -77,6 +77,6 @@ def _give_name(draft: Path, file: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        if file.exists():
+        if os.path.lexists(file):
             raise FileExistsError(file) from None
         draft.rename(file)
