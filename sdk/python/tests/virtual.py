@@ -95,7 +95,7 @@ class ScriptedServer:
         answer = self.next(body, attempts)
         if answer is None:
             self._time.now += self._target.timeout if within is None else min(within, self._target.timeout)
-            return lost("timeout")
+            return lost("timeout", too_much=True)
         return answer
 
     def next(self, body: bytes, attempts: int) -> Optional[Answer]:
@@ -141,7 +141,7 @@ class AsyncScriptedServer:
         answer = self._server.next(body, attempts)
         if answer is None:
             await asyncio.sleep(self._timeout)
-            return lost("timeout")
+            return lost("timeout", too_much=True)
         return answer
 
     async def aclose(self) -> None:

@@ -7,8 +7,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Optional
 
-from headwater_sdk._answers import Answer, lost
-from headwater_sdk._http import MOST_ANSWER_BYTES, Target, proxy_login
+from headwater_sdk._answers import Answer, lost, may_be_too_much
+from headwater_sdk._http import MOST_ANSWER_BYTES, Target, proxy_login, readable
 
 if TYPE_CHECKING:
     import ssl
@@ -36,23 +36,26 @@ class AsyncTransport:
         self._target = target
         self._reader: Optional[asyncio.StreamReader] = None
         self._writer: Optional[asyncio.StreamWriter] = None
+        self._sent: Optional[bool] = None  # the request under way, wholly; None: there is no connection yet
         self._prefix = ""
         self._extra: dict[str, str] = {}
         self._context: Optional[ssl.SSLContext] = None
 
     async def send(self, body: bytes, attempts: int) -> Answer:
         """Send one request; whatever keeps an answer from coming is an Answer with status 0."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             return await asyncio.wait_for(self._send(body, attempts), self._target.timeout)
         except asyncio.TimeoutError:
-            self.close()
-            return lost(f"no answer within {self._target.timeout} s")
+            why, late = f"no answer within {self._target.timeout} s", True
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-            self.close()
-            return lost(f"{type(error).__name__}: {error}")
+            why, late = f"{type(error).__name__}: {error}", isinstance(error, TimeoutError)
         except BaseException:  # cancelled: the answer must not be read by the next request
             self.close()
             raise
+        self.close()
+        return lost(why, too_much=may_be_too_much(self._sent, clock() - began, timed_out=late))
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
@@ -72,13 +75,26 @@ class AsyncTransport:
                 await asyncio.wait_for(writer.wait_closed(), _GOODBYE_S)
 
     async def _send(self, body: bytes, attempts: int) -> Answer:
+        self._drop_stale()
         if self._writer is not None:
             try:
                 return await self._exchange(body, attempts)
             except (ConnectionError, asyncio.IncompleteReadError):
                 self.close()  # the server had closed the kept connection: once more on a fresh one
+        self._sent = None
         await self._open()
         return await self._exchange(body, attempts)
+
+    def _drop_stale(self) -> None:
+        """Close a kept connection on which something came unasked: the peer's close, or bytes that are no answer to us."""
+        reader, writer = self._reader, self._writer
+        if reader is None or writer is None:
+            return
+        sock = writer.get_extra_info("socket")
+        if _has_input(reader) or (
+            sock is not None and readable(sock)
+        ):  # read by the loop already, or still to be read
+            self.close()
 
     async def _exchange(self, body: bytes, attempts: int) -> Answer:
         reader, writer = self._reader, self._writer
@@ -91,9 +107,12 @@ class AsyncTransport:
             f"POST {self._prefix}{self._target.path} HTTP/1.1",
             *(f"{k}: {v}" for k, v in headers.items()),
         ]
+        self._sent = False
+        writer.transport.set_write_buffer_limits(0)  # so that `drain` returns when all is with the system
         writer.write((_CRLF.join(head) + _CRLF * 2).encode("latin-1") + body)
         try:
             await writer.drain()
+            self._sent = True
         except ConnectionError:  # a server that refuses early may still have said why
             if reader.at_eof():
                 raise
@@ -149,6 +168,17 @@ class AsyncTransport:
                 "asyncio speaks TLS through a proxy from Python 3.11 on; use Client, or no proxy"
             )
         await writer.start_tls(self._tls(), server_hostname=host)
+
+
+def _has_input(reader: asyncio.StreamReader) -> bool:
+    """Say whether a read would return at once, with bytes or the end, by beginning one."""
+    read = reader.read(1)
+    try:
+        read.send(None)
+    except (StopIteration, OSError):  # what it returns, or why the connection broke
+        return True
+    read.close()  # it waits
+    return False
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:

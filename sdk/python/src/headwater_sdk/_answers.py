@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 LONGEST_RETRY_AFTER_S = 300
 LONGEST_BACKOFF_S = 60.0
 _LONGEST_TEXT = 200
+_LONG_FOR_AN_ANSWER_S = 1.0
 
 # Retried, but evidence against the batch: after `max_retries` of them it is dropped.
 _COUNTED = frozenset((408, 425, 460))
@@ -28,11 +29,21 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     reason: str = ""
+    too_much: bool = False  # perhaps none came because the network is too slow for so many events
 
 
-def lost(reason: str) -> Answer:
+def lost(reason: str, *, too_much: bool = False) -> Answer:
     """No answer: the connection failed, broke, or stayed silent."""
-    return Answer(0, {}, b"", reason)
+    return Answer(0, {}, b"", reason, too_much)
+
+
+def may_be_too_much(sent: Optional[bool], took: float, *, timed_out: bool) -> bool:
+    """Say whether a request may have been too large for its network; `sent` is None where it found no connection.
+
+    So it may when no answer came in time, when the connection broke within the body, or after so many seconds that the body
+    was perhaps still on its way: a system takes over much of it at once.
+    """
+    return sent is not None and (timed_out or not sent or took >= _LONG_FOR_AN_ANSWER_S)
 
 
 def fate(status: int) -> str:

@@ -14,47 +14,13 @@ from headwater_sdk._report import Ledger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional, Protocol
+    from typing import Callable, Optional
 
     from headwater_sdk._answers import Answer
-
-    class Claim(Protocol):
-        """Events that were taken from a disk: crossed out when all are settled, or given back."""
-
-        def settled(self, count: int) -> None:
-            """Note that so many of its events are settled."""
-            ...
-
-        def release(self) -> None:
-            """Give them back: this process will not send them."""
-            ...
-
-    class Disk(Protocol):
-        """Where events wait that are not in memory (`overflow="spill"`)."""
-
-        count: int  # events that this process put there and did not take back
-
-        def put(self, event: bytes) -> bool:
-            """Keep an event; False when that failed."""
-            ...
-
-        def close(self) -> None:
-            """Leave what waits to other processes or the next start."""
-            ...
-
-        def wants(self) -> bool:
-            """Whether new events go to the disk although memory has room: older ones wait there."""
-            ...
-
-        def pending(self) -> bool:
-            """Whether it is worth to look for events."""
-            ...
-
-        def take(self) -> Optional[Batch]:
-            """Return events that waited, this process's or a dead one's, or None."""
-            ...
+    from headwater_sdk._shell import Claim, Disk
 
 
+GROW_AFTER = 10  # requests: one that is too large again costs its whole timeout
 MOST_EVENT_BYTES = 32_768
 MOST_REQUEST_BYTES = 475_000
 _DISK_RETRY_S = 1.0  # while it refuses to give what waits there
@@ -73,20 +39,45 @@ class Limits(NamedTuple):
 
 
 class Batch:
-    """Events of one request. It stays the same at every attempt."""
+    """Events of one request. It stays the same at every attempt, unless it is too much for one."""
 
     __slots__ = ("attempts", "claim", "counted", "events")
 
-    def __init__(self, events: list[bytes], claim: Optional[Claim] = None) -> None:
+    def __init__(self, events: list[bytes], claim: Optional[Claim] = None, counted: int = 0) -> None:
         self.events = events
         self.claim = claim
         self.attempts = 0  # failed ones, as X-Retry-Count says
-        self.counted = 0  # failed ones that are evidence against the batch
+        self.counted = counted  # failed ones that are evidence against the batch
 
     def halves(self) -> tuple[Batch, Batch]:
         """Split in order, the first half the larger."""
         middle = (len(self.events) + 1) // 2
         return Batch(self.events[:middle], self.claim), Batch(self.events[middle:], self.claim)
+
+
+class Pace:
+    """How many events the network carries in a request: all that are allowed, until a request shows that it is too slow.
+
+    What was halved for that doubles again each time that ten full requests got through.
+    """
+
+    __slots__ = ("_allowed", "_through", "most")
+
+    def __init__(self, allowed: int) -> None:
+        self._allowed = self.most = allowed
+        self._through = 0
+
+    def too_much(self, events: int) -> None:
+        """Note that a request of so many events may have been too much; of one event it says nothing about more."""
+        if events > 1:
+            self.most, self._through = (events + 1) // 2, 0
+
+    def through(self, events: int) -> None:
+        """Note that a request of so many events was answered."""
+        if self.most < self._allowed and events >= self.most:
+            self._through += 1
+            if self._through == GROW_AFTER:
+                self.most, self._through = min(2 * self.most, self._allowed), 0
 
 
 class Core:
@@ -105,6 +96,7 @@ class Core:
             limits.max_queue_size,
             limits.max_queue_bytes,
         )  # read at every call
+        self.pace = Pace(limits.upload_size)
         self.ledger = Ledger()
         self.disk = disk
         self.accepted = self.settled = 0
@@ -200,7 +192,7 @@ class Core:
         if not (self._ahead or self._queue or (self.disk is not None and self.disk.pending())):
             return _DISK_RETRY_S if self.disk is not None and self.disk.count else None
         at = self._not_before
-        full = queued >= self.limits.upload_size or self._queue_bytes >= MOST_REQUEST_BYTES
+        full = queued >= self.pace.most or self._queue_bytes >= MOST_REQUEST_BYTES
         if not (urgent or self._ahead or full):
             at = max(at, self._since + self.limits.upload_interval)
         return max(0.0, at - self._monotonic())
@@ -211,8 +203,12 @@ class Core:
             self._fill()
         if not self._ahead:
             return None
-        self._under_way = self._ahead.popleft()
-        return self._under_way
+        batch = self._ahead.popleft()
+        if len(batch.events) > self.pace.most:
+            batch, *others = within_limits(batch, self.pace.most)
+            self._ahead.extendleft(reversed(others))
+        self._under_way = batch
+        return batch
 
     def _fill(self) -> None:
         if self._queue:
@@ -229,7 +225,7 @@ class Core:
                 self.settled += mine - disk.count  # another process has taken them over
                 return
             self.accepted += len(found.events) - (mine - disk.count)  # a dead process's join ours
-            self._ahead.extend(within_limits(found, self.limits.upload_size))
+            self._ahead.extend(within_limits(found, self.pace.most))
 
     def _pop(self) -> bytes:
         event = self._queue.popleft()
@@ -239,7 +235,7 @@ class Core:
     def _next_events(self) -> list[bytes]:
         events: list[bytes] = []
         size = 0
-        while self._queue and len(events) < self.limits.upload_size:
+        while self._queue and len(events) < self.pace.most:
             size += len(self._queue[0]) + 1  # and a comma
             if size > MOST_REQUEST_BYTES and events:
                 break
@@ -282,6 +278,7 @@ class Core:
         for index, (code, message) in sorted(bad.items()):
             self.ledger.reject(batch.events[index], code, message, answer.status)
         self.ledger.delivered([event for index, event in enumerate(batch.events) if index not in bad])
+        self.pace.through(len(batch.events))
         self._done(batch)
 
     def _split(self, batch: Batch, answer: Answer) -> None:
@@ -299,6 +296,8 @@ class Core:
                 self.ledger.drop(event, "retries_exhausted", said, answer.status)
             self._done(batch)
             return
+        if answer.too_much:
+            self.pace.too_much(len(batch.events))
         wait = wait_after(answer, batch.attempts, self._random, self._wall())
         self._not_before = self._monotonic() + wait
         self._ahead.appendleft(batch)
@@ -350,16 +349,16 @@ class Core:
 
 
 def within_limits(batch: Batch, most: int) -> list[Batch]:
-    """Split a batch of any size into batches that a request may carry, in order."""
-    batches: list[Batch] = []
-    events: list[bytes] = []
+    """Split a batch of any size into batches that a request may carry, in order; the first one goes on with its attempts."""
+    parts: list[list[bytes]] = []
     size = 0
     for event in batch.events:
-        if events and (len(events) == most or size + len(event) + 1 > MOST_REQUEST_BYTES):
-            batches.append(Batch(events, batch.claim))
-            events, size = [], 0
-        events.append(event)
+        if not parts or len(parts[-1]) == most or size + len(event) + 1 > MOST_REQUEST_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(event)
         size += len(event) + 1
-    if events:
-        batches.append(Batch(events, batch.claim))
+    batches = [Batch(part, batch.claim, counted=batch.counted) for part in parts]
+    if batches:
+        batches[0].attempts = batch.attempts
     return batches

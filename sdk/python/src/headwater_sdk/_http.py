@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from headwater_sdk._answers import Answer, lost
+from headwater_sdk._answers import Answer, lost, may_be_too_much
 from headwater_sdk._reading import Deadline
 from headwater_sdk._record import NamedTuple
 from headwater_sdk._version import VERSION
@@ -93,6 +93,7 @@ class HttpTransport:
         self._target = target
         self._deadline = Deadline(monotonic)
         self._connection: Optional[http.client.HTTPConnection] = None
+        self._sent: Optional[bool] = None  # the request under way, wholly; None: there is no connection yet
         self._prefix = ""  # of the request's path: a plain proxy wants the whole URL
         self._extra: dict[str, str] = {}
         self._context: Optional[ssl.SSLContext] = None
@@ -111,12 +112,11 @@ class HttpTransport:
         try:
             return self._exchange(body, attempts)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
-            self.close()
             if not reused:
-                return lost(f"{type(error).__name__}: {error}")
-        except (OSError, http.client.HTTPException, ValueError) as error:
+                return self._lost(error)
             self.close()
-            return lost(f"{type(error).__name__}: {error}")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return self._lost(error)
         except (
             BaseException
         ):  # KeyboardInterrupt in synchronous mode: the answer must not be read by the next request
@@ -134,25 +134,29 @@ class HttpTransport:
 
     __del__ = close  # a synchronous client that is just dropped leaves no open socket behind
 
+    def _lost(self, error: Exception) -> Answer:
+        import socket
+
+        self.close()
+        late = isinstance(error, (TimeoutError, socket.timeout))  # which are one from Python 3.10 on
+        too_much = may_be_too_much(self._sent, self._deadline.took(), timed_out=late)
+        return lost(f"{type(error).__name__}: {error}", too_much=too_much)
+
     def _drop_stale(self) -> None:
         """Close a kept connection on which something came unasked: the peer's close, or bytes that are no answer to us."""
         sock = None if self._connection is None else self._connection.sock
-        if sock is not None and _readable(sock):
+        if sock is not None and readable(sock):
             self.close()
 
     def _exchange(self, body: bytes, attempts: int) -> Answer:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = self._open()
-        connection.timeout = self._deadline.left()
-        if connection.sock is not None:
-            connection.sock.settimeout(connection.timeout)
+        connection = self._connected()
         headers = {**self._target.headers(attempts), **self._extra}
+        self._sent = False
         try:
             connection.request("POST", self._prefix + self._target.path, body, headers)
+            self._sent = True
         except (BrokenPipeError, ConnectionResetError):
-            if connection.sock is None:  # never connected
-                raise  # else a server that refuses early may still have said why: read it
+            pass  # a server that refuses early may still have said why: read it
         response = connection.getresponse()
         if self._deadline.ended:
             raise ConnectionError("the answer broke off within its headers")
@@ -166,6 +170,17 @@ class HttpTransport:
         else:
             response.close()  # read to its end: the connection is free for the next request
         return answer
+
+    def _connected(self) -> http.client.HTTPConnection:
+        self._sent = None
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._open()
+        if connection.sock is None:
+            connection.timeout = self._deadline.left()
+            connection.connect()
+        connection.sock.settimeout(self._deadline.left())
+        return connection
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:  # once: reading the system's authorities takes longer than the request
@@ -206,7 +221,8 @@ class HttpTransport:
         return connection
 
 
-def _readable(sock: socket.socket) -> bool:
+def readable(sock: socket.socket) -> bool:
+    """Say whether something came on a connection, its end included, without reading it."""
     import select
 
     if not hasattr(select, "poll"):  # Windows

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ssl
     from typing import Any, Callable, Optional
 
-    from headwater_sdk._core import Disk
+    from headwater_sdk._shell import Disk
 
     OnError = Callable[[Exception, list[dict[str, Any]]], Any]
 

@@ -17,12 +17,17 @@ class Deadline:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._at = 0.0
+        self._began = self._at = 0.0
         self.ended = False  # nothing more comes: somebody has tried to read beyond the last byte
 
     def begin(self, seconds: float) -> None:
         """Count from now."""
-        self._at = self._monotonic() + seconds
+        self._began = self._monotonic()
+        self._at = self._began + seconds
+
+    def took(self) -> float:
+        """Return how many seconds have gone by."""
+        return self._monotonic() - self._began
 
     def left(self) -> float:
         """Return how many seconds are left; TimeoutError where none are."""

@@ -1,4 +1,4 @@
-"""What a pipeline does things with, given from outside: the network, clocks, chance, and who hears of failures."""
+"""What a pipeline does things with, given from outside: the network, disk, clocks, chance, and who hears of failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Protocol
 
     from headwater_sdk._answers import Answer
-    from headwater_sdk._core import Core
+    from headwater_sdk._core import Batch, Core
     from headwater_sdk._http import Target
 
     class Transport(Protocol):
@@ -23,6 +23,42 @@ if TYPE_CHECKING:
 
         def close(self) -> None:
             """Close what is open."""
+            ...
+
+    class Claim(Protocol):
+        """Events that were taken from a disk: crossed out when all are settled, or given back."""
+
+        def settled(self, count: int) -> None:
+            """Note that so many of its events are settled."""
+            ...
+
+        def release(self) -> None:
+            """Give them back: this process will not send them."""
+            ...
+
+    class Disk(Protocol):
+        """Where events wait that are not in memory (`overflow="spill"`)."""
+
+        count: int  # events that this process put there and did not take back
+
+        def put(self, event: bytes) -> bool:
+            """Keep an event; False when that failed."""
+            ...
+
+        def close(self) -> None:
+            """Leave what waits to other processes or the next start."""
+            ...
+
+        def wants(self) -> bool:
+            """Whether new events go to the disk although memory has room: older ones wait there."""
+            ...
+
+        def pending(self) -> bool:
+            """Whether it is worth to look for events."""
+            ...
+
+        def take(self) -> Optional[Batch]:
+            """Return events that waited, this process's or a dead one's, or None."""
             ...
 
 

@@ -2,6 +2,7 @@
 import { type Answer, backoff, judge, type Refusal, type Verdict } from './answers.js'
 import type { Clock } from './clock.js'
 import { text } from './encode.js'
+import { Pace } from './pace.js'
 import type { Entry, Queue } from './queue.js'
 import { type HttpRequest, TimedOut, type Transport } from './transport.js'
 import type { Drop } from './types.js'
@@ -43,6 +44,7 @@ export class Delivery {
   /** Why the last attempt was in vain; nothing after one that was not. */
   trouble: string | undefined
   private readonly key: string
+  private readonly pace: Pace
 
   constructor(
     private readonly queue: Queue,
@@ -52,6 +54,7 @@ export class Delivery {
     private readonly options: DeliveryOptions,
   ) {
     this.key = JSON.stringify(options.writeKey)
+    this.pace = new Pace(options.flushAt)
   }
 
   get waiting(): number {
@@ -63,7 +66,7 @@ export class Delivery {
   }
 
   get full(): boolean {
-    return this.queue.length >= this.options.flushAt || this.queue.bytes >= REQUEST_BYTES
+    return this.queue.length >= this.pace.most || this.queue.bytes >= REQUEST_BYTES
   }
 
   /** Lets all that waits now go. */
@@ -97,34 +100,36 @@ export class Delivery {
     // Calls made in the same turn of the event loop travel together.
     await undefined
     while (!this.abandoned && this.queue.length > 0 && (this.full || this.queue.removed < this.due)) {
-      this.underWay = this.queue.take(this.options.flushAt, REQUEST_BYTES)
+      this.underWay = this.queue.take(this.pace.most, REQUEST_BYTES)
       this.outcome.room()
       await this.deliver(this.underWay)
     }
   }
 
   private async deliver(batch: readonly Entry[], retry = 0, counted = 0): Promise<void> {
+    if (batch.length > this.pace.most) return this.split(batch, this.pace.most, retry, counted)
     const events = batch.map((entry) => entry.json).join(',')
     for (; ; retry++) {
       const answer = await this.attempt(events, retry)
       if (this.abandoned) return
       const verdict = judge(answer, batch.length, this.clock.now())
-      if (verdict.kind === 'too_large' && batch.length > 1) return this.halve(batch, 0, 0)
+      if (verdict.kind === 'too_large' && batch.length > 1)
+        return this.split(batch, Math.ceil(batch.length / 2), 0, 0)
       if (verdict.kind !== 'retry') return this.settle(batch, verdict)
       if (verdict.counted && ++counted > this.options.maxRetries) {
         return this.done(batch, (entry) => this.outcome.dropped(entry, 'retries_exhausted'))
       }
+      // Perhaps the network is too slow for so many within the timeout: the same again would never arrive.
+      if (this.late) this.pace.tooMuch(batch.length)
       await this.sleep(Math.max(verdict.after, backoff(retry + 1, this.clock.random())))
       if (this.abandoned) return
-      // Perhaps the network is too slow for so many within the timeout: the same again would never arrive.
-      if (this.late && batch.length > 1) return this.halve(batch, retry + 1, counted)
+      if (batch.length > this.pace.most) return this.split(batch, this.pace.most, retry + 1, counted)
     }
   }
 
-  private async halve(batch: readonly Entry[], retry: number, counted: number): Promise<void> {
-    const middle = Math.ceil(batch.length / 2)
-    await this.deliver(batch.slice(0, middle), retry, counted)
-    if (!this.abandoned) await this.deliver(batch.slice(middle), 0, counted)
+  private async split(batch: readonly Entry[], at: number, retry: number, counted: number): Promise<void> {
+    await this.deliver(batch.slice(0, at), retry, counted)
+    if (!this.abandoned) await this.deliver(batch.slice(at), 0, counted)
   }
 
   private settle(batch: readonly Entry[], verdict: Exclude<Verdict, { kind: 'retry' }>): void {
@@ -140,6 +145,7 @@ export class Delivery {
   }
 
   private delivered(batch: readonly Entry[], rejected: readonly Refusal[]): void {
+    this.pace.through(batch.length)
     const refusals = new Map(rejected.map((refusal) => [refusal.index, refusal]))
     this.done(batch, (entry, index) => {
       const refusal = refusals.get(index)

@@ -89,6 +89,27 @@ test('a server that is slower than httpRequestTimeout is asked again', async () 
   assert.ok(collector.requests.length >= 2)
 })
 
+test('a network that carries two events in time gets all of them, and is not asked for more each time', async () => {
+  const sizes = () => collector.requests.map(({ body }) => body.batch.length)
+  collector.answer((response) => {
+    if (sizes().at(-1)! <= 2) response.end('{}')
+  })
+  const analytics = client({ httpRequestTimeout: 500, flushAt: 8 })
+  for (let turn = 0; turn < 2; turn++) {
+    for (let i = 0; i < 8; i++) analytics.track({ userId: 'u1', event: `${turn} ${i}` })
+    assert.equal((await analytics.flush()).delivered, 8)
+  }
+  assert.deepEqual(sizes().slice(0, 2), [8, 4])
+  assert.ok(
+    sizes()
+      .slice(2)
+      .every((size) => size <= 2),
+    `${sizes()}`,
+  )
+  const names = [0, 1].flatMap((turn) => Array.from({ length: 8 }, (_, i) => `${turn} ${i}`))
+  assert.deepEqual([...new Set(collector.events)], names)
+})
+
 test('a body that never ends is given up as well', async () => {
   collector.answer((response, _, count) => {
     if (count === 1) response.write('{"success":')
