@@ -13,6 +13,7 @@ import pytest
 from sdk.python.tests.loopback import Answer, Handler, Loopback, serving
 
 from headwater_sdk import AsyncClient, Client, DeliveryError, FlushReport
+from headwater_sdk._ahttp import AsyncTransport
 from headwater_sdk._http import HttpTransport
 
 
@@ -77,10 +78,11 @@ def test_a_kept_connection_that_the_server_closed_is_replaced_at_once(send: Any)
     assert [headers.get("X-Retry-Count") for headers, _ in server.requests] == [None] * 3
 
 
-@pytest.mark.parametrize("unasked", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b""])
-def test_what_came_unasked_on_a_kept_connection_is_not_taken_for_an_answer(unasked: bytes) -> None:
-    """A proxy's late 400, or a close: the next request goes out on a new connection, and once."""
-    stray = threading.Event()
+UNASKED = pytest.mark.parametrize("unasked", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b""])
+
+
+def later(stray: threading.Event, unasked: bytes) -> Answer:
+    """Answer 200, and say more (or hang up) when nobody asks any more."""
 
     def answer(handler: Handler) -> None:
         handler.answer(200)
@@ -88,7 +90,14 @@ def test_what_came_unasked_on_a_kept_connection_is_not_taken_for_an_answer(unask
         handler.wfile.write(unasked)
         handler.close_connection = not unasked
 
-    with serving(answer) as server:
+    return answer
+
+
+@UNASKED
+def test_what_came_unasked_on_a_kept_connection_is_not_taken_for_an_answer(unasked: bytes) -> None:
+    """A proxy's late 400, or a close: the next request goes out on a new connection, and once."""
+    stray = threading.Event()
+    with serving(later(stray, unasked)) as server:
         transport = HttpTransport(Client("wk", server.url).settings.target)
         assert transport.send(b'{"batch":[]}', 0).status == 200
         assert transport._connection is not None
@@ -96,6 +105,30 @@ def test_what_came_unasked_on_a_kept_connection_is_not_taken_for_an_answer(unask
         assert select.select([transport._connection.sock], [], [], 20)[0]
         assert transport.send(b'{"batch":[]}', 0).status == 200
         transport.close()
+    assert (len(server.requests), len(server.connections)) == (2, 2)
+
+
+@UNASKED
+@pytest.mark.parametrize("seen", [True, False], ids=["read by the loop", "not yet read"])
+def test_nor_is_it_by_the_transport_of_asyncio(unasked: bytes, seen: bool) -> None:
+    """Whether the loop has taken it from the socket already or not."""
+    stray = threading.Event()
+
+    async def program(url: str) -> None:
+        transport = AsyncTransport(Client("wk", url).settings.target)
+        assert (await transport.send(b'{"batch":[]}', 0)).status == 200
+        reader, writer = transport._reader, transport._writer
+        assert reader is not None
+        assert writer is not None
+        stray.set()
+        assert select.select([writer.get_extra_info("socket")], [], [], 20)[0]
+        while seen and not (reader._buffer or reader.at_eof()):  # type: ignore[attr-defined]
+            await asyncio.sleep(0.001)
+        assert (await transport.send(b'{"batch":[]}', 0)).status == 200
+        await transport.aclose()
+
+    with serving(later(stray, unasked)) as server:
+        asyncio.run(program(server.url))
     assert (len(server.requests), len(server.connections)) == (2, 2)
 
 
