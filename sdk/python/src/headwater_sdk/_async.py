@@ -119,6 +119,8 @@ class AsyncPipeline(Pipeline):
                 continue
             self._tell()
             self._wake_flushers()
+            if batch is None:
+                await asyncio.sleep(0)  # news may come without an end, from other threads
 
     async def _send(self, batch: Batch) -> None:
         try:

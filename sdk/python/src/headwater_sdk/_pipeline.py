@@ -241,13 +241,20 @@ class Pipeline:
 
     def _tell(self) -> None:
         """Let on_error hear of what went wrong, then wake who waits in flush."""
+        me, telling = threading.get_ident(), self.core.ledger.telling
+        nested = me in telling  # on_error has called flush or close
         with self.enter():
             news, more = self.core.ledger.take_news()
             settled = self.core.settled
-        tell(self.shell.on_error, news, more)
-        with self.enter():
-            self._told = settled
-            self._condition.notify_all()
+            telling.add(me)
+        try:
+            tell(self.shell.on_error, news, more)
+        finally:
+            with self.enter():
+                if not nested:
+                    telling.discard(me)
+                self._told = settled
+                self._condition.notify_all()
 
     def deliver(self, deadline: Optional[float], *, once: bool = False) -> None:
         """Deliver in this thread until nothing waits (`once`: one request) or the deadline makes waiting useless."""

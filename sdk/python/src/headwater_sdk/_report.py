@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import get_ident
+
 from headwater_sdk._record import NamedTuple
 
 TYPE_CHECKING = False
@@ -103,6 +105,7 @@ class Ledger:
     def __init__(self) -> None:
         self.news: dict[tuple[str, str, int], list[Event]] = {}
         self.news_lost = 0
+        self.telling: set[int] = set()  # threads in which on_error runs
         self.awaited: set[bytes] = set()  # events whose callers want to know whether they were delivered
         self._news_count = 0
         self._clear()
@@ -161,7 +164,8 @@ class Ledger:
         return news, more
 
     def _tell(self, event: Event, code: str, message: str, status: int) -> None:
-        if self._news_count >= MOST_DETAILS:  # on_error is slower than what it hears of
+        # on_error is slower than what it hears of, or it calls the client, would hear of what that costs, and call again.
+        if self._news_count >= MOST_DETAILS or get_ident() in self.telling:
             self.news_lost += 1
             return
         self._news_count += 1
