@@ -15,11 +15,10 @@ from headwater_sdk._core import Batch
 from headwater_sdk._log import log
 from headwater_sdk._pipeline import Pipeline
 from headwater_sdk._preload import preload
+from headwater_sdk._record import t
 from headwater_sdk._report import FlushReport, merged
 
 if TYPE_CHECKING:
-    import ssl
-
     from headwater_sdk._report import Event
     from headwater_sdk._shell import Shell
 
@@ -230,7 +229,7 @@ class AsyncClient(Calls):
         debug: bool = False,
         max_queue_size: int = 10_000,
         send: bool = True,
-        on_error: Optional[_options.OnError] = None,
+        on_error: Optional[t.OnError] = None,
         gzip: bool = False,
         max_retries: int = 10,
         timeout: float = 15,
@@ -245,7 +244,7 @@ class AsyncClient(Calls):
         durable: bool = False,
         strict: bool = False,
         exit_timeout: float = 5.0,
-        ssl_context: Optional[ssl.SSLContext] = None,
+        ssl_context: Optional[t.SSLContext] = None,
     ) -> None:
         """Take the options of `Client`, except those about threads; `on_error` is called on the loop."""
         if overflow == "block":

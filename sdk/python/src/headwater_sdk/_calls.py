@@ -26,25 +26,16 @@ from headwater_sdk._message import (
     fill,
     finish,
 )
+from headwater_sdk._record import t
 from headwater_sdk._report import DeliveryError
 from headwater_sdk._time import iso
 from headwater_sdk._usual import usual
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import datetime as dt
-    import uuid
-    from typing import Any, Callable, Optional, Union
-
     from headwater_sdk._message import Shape
     from headwater_sdk._options import Settings
     from headwater_sdk._report import Event
-    from headwater_sdk.b2b import B2B
-
-    Id = Union[str, int, float, uuid.UUID, None]
-    Moment = Union[dt.datetime, str, float, None]
-    Object = Optional[dict[str, Any]]
-    Result = tuple[bool, dict[str, Any]]
 
 MOST_ACCOUNTS = 10_000
 
@@ -56,22 +47,22 @@ class Calls:
         self.settings = settings
         self.write_key, self.host = settings.target.write_key, settings.target.url.geturl()
         self.debug, self.send, self.strict = settings.debug, settings.send, settings.strict
-        self._new_id: Callable[[], str] = uuid7
-        self._wall: Callable[[], float] = time.time
-        self._account: Optional[str] = None
+        self._new_id: t.Callable[[], str] = uuid7
+        self._wall: t.Callable[[], float] = time.time
+        self._account: t.Optional[str] = None
         self._accounts: OrderedDict[str, str] = OrderedDict()
 
     def track(
         self,
-        user_id: Id = None,
-        event: Optional[str] = None,
-        properties: Object = None,
-        context: Object = None,
-        timestamp: Moment = None,
-        anonymous_id: Id = None,
-        integrations: Object = None,
-        message_id: Id = None,
-    ) -> Result:
+        user_id: t.Id = None,
+        event: t.Optional[str] = None,
+        properties: t.Object = None,
+        context: t.Object = None,
+        timestamp: t.Moment = None,
+        anonymous_id: t.Id = None,
+        integrations: t.Object = None,
+        message_id: t.Id = None,
+    ) -> t.Result:
         """Say that a user did something."""
         return self._call(
             TRACK,
@@ -88,14 +79,14 @@ class Calls:
 
     def identify(
         self,
-        user_id: Id = None,
-        traits: Object = None,
-        context: Object = None,
-        timestamp: Moment = None,
-        anonymous_id: Id = None,
-        integrations: Object = None,
-        message_id: Id = None,
-    ) -> Result:
+        user_id: t.Id = None,
+        traits: t.Object = None,
+        context: t.Object = None,
+        timestamp: t.Moment = None,
+        anonymous_id: t.Id = None,
+        integrations: t.Object = None,
+        message_id: t.Id = None,
+    ) -> t.Result:
         """Say who a user is."""
         return self._call(
             IDENTIFY,
@@ -112,13 +103,13 @@ class Calls:
 
     def alias(
         self,
-        previous_id: Id = None,
-        user_id: Id = None,
-        context: Object = None,
-        timestamp: Moment = None,
-        integrations: Object = None,
-        message_id: Id = None,
-    ) -> Result:
+        previous_id: t.Id = None,
+        user_id: t.Id = None,
+        context: t.Object = None,
+        timestamp: t.Moment = None,
+        integrations: t.Object = None,
+        message_id: t.Id = None,
+    ) -> t.Result:
         """Say that two ids are one user."""
         return self._call(
             ALIAS,
@@ -135,15 +126,15 @@ class Calls:
 
     def group(
         self,
-        user_id: Id = None,
-        group_id: Id = None,
-        traits: Object = None,
-        context: Object = None,
-        timestamp: Moment = None,
-        anonymous_id: Id = None,
-        integrations: Object = None,
-        message_id: Id = None,
-    ) -> Result:
+        user_id: t.Id = None,
+        group_id: t.Id = None,
+        traits: t.Object = None,
+        context: t.Object = None,
+        timestamp: t.Moment = None,
+        anonymous_id: t.Id = None,
+        integrations: t.Object = None,
+        message_id: t.Id = None,
+    ) -> t.Result:
         """Say which account a user belongs to, and what is known about the account."""
         return self._call(
             GROUP,
@@ -160,16 +151,16 @@ class Calls:
 
     def page(
         self,
-        user_id: Id = None,
-        category: Optional[str] = None,
-        name: Optional[str] = None,
-        properties: Object = None,
-        context: Object = None,
-        timestamp: Moment = None,
-        anonymous_id: Id = None,
-        integrations: Object = None,
-        message_id: Id = None,
-    ) -> Result:
+        user_id: t.Id = None,
+        category: t.Optional[str] = None,
+        name: t.Optional[str] = None,
+        properties: t.Object = None,
+        context: t.Object = None,
+        timestamp: t.Moment = None,
+        anonymous_id: t.Id = None,
+        integrations: t.Object = None,
+        message_id: t.Id = None,
+    ) -> t.Result:
         """Say that a user saw a page."""
         return self._call(
             PAGE,
@@ -186,16 +177,16 @@ class Calls:
 
     def screen(
         self,
-        user_id: Id = None,
-        category: Optional[str] = None,
-        name: Optional[str] = None,
-        properties: Object = None,
-        context: Object = None,
-        timestamp: Moment = None,
-        anonymous_id: Id = None,
-        integrations: Object = None,
-        message_id: Id = None,
-    ) -> Result:
+        user_id: t.Id = None,
+        category: t.Optional[str] = None,
+        name: t.Optional[str] = None,
+        properties: t.Object = None,
+        context: t.Object = None,
+        timestamp: t.Moment = None,
+        anonymous_id: t.Id = None,
+        integrations: t.Object = None,
+        message_id: t.Id = None,
+    ) -> t.Result:
         """Say that a user saw a screen of a mobile app."""
         return self._call(
             SCREEN,
@@ -211,7 +202,7 @@ class Calls:
         )
 
     @property
-    def b2b(self) -> B2B:
+    def b2b(self) -> t.B2B:
         """The ten events of the B2B SaaS specification, such as `client.b2b.trial_started(...)`."""
         from headwater_sdk.b2b import B2B
 
@@ -223,7 +214,7 @@ class Calls:
         """Put this account on the calls within a `with` block, as `context.groupId`."""
         return bind(account=group_id)
 
-    def set_account(self, group_id: Optional[str], user_id: Id = None) -> None:
+    def set_account(self, group_id: t.Optional[str], user_id: t.Id = None) -> None:
         """Put this account on all following calls, or on those of one user; None clears it.
 
         A bound account (`with client.account(...)`) wins over a user's, a user's over the client's, and what a call gives
@@ -244,18 +235,18 @@ class Calls:
     def _call(
         self,
         shape: Shape,
-        user_id: Id,
-        anonymous_id: Id,
-        first: Any,
-        second: Any,
-        body: Object,
-        context: Object,
-        timestamp: Moment,
-        integrations: Object,
-        message_id: Id,
-    ) -> Result:
+        user_id: t.Id,
+        anonymous_id: t.Id,
+        first: t.Any,
+        second: t.Any,
+        body: t.Object,
+        context: t.Object,
+        timestamp: t.Moment,
+        integrations: t.Object,
+        message_id: t.Id,
+    ) -> t.Result:
         # The id has its place; a given one is the app's object, which may raise when it is looked at.
-        message: dict[str, Any] = {"type": shape.kind, "messageId": "", "timestamp": iso(self._wall())}
+        message: dict[str, t.Any] = {"type": shape.kind, "messageId": "", "timestamp": iso(self._wall())}
         try:
             if message_id:
                 add_id(message, "messageId", message_id)
@@ -286,7 +277,7 @@ class Calls:
             why = f"{type(error).__name__} while the event was made; the log has its trace"
             return self._refuse(message, "call_failed", why, error)
 
-    def _encoded(self, message: dict[str, Any]) -> bytes:
+    def _encoded(self, message: dict[str, t.Any]) -> bytes:
         """Encode a message of any shape; the library's part is added to both."""
         event, problems = encode(message)
         context = message.get("context")
@@ -309,14 +300,16 @@ class Calls:
         if self.debug:
             log().debug("%s", event.decode())
 
-    def _refuse(self, message: dict[str, Any], code: str, why: str, error: Exception) -> Result:
+    def _refuse(self, message: dict[str, t.Any], code: str, why: str, error: Exception) -> t.Result:
         if self.strict:
             raise error
         message["messageId"] = message["messageId"] or self._new_id()
         self._note_refused(message, code, why)
         return False, message
 
-    def _with_bound(self, kind: str, user_id: Id, anonymous_id: Id, context: Object) -> tuple[Id, Id, Object]:
+    def _with_bound(
+        self, kind: str, user_id: t.Id, anonymous_id: t.Id, context: t.Object
+    ) -> tuple[t.Id, t.Id, t.Object]:
         """Fill in what is bound to the work at hand, without joining two people.
 
         A call about another user than the bound one does not get the bound anonymous id: identities would be merged.

@@ -10,16 +10,13 @@ from headwater_sdk._core import Core
 from headwater_sdk._http import HttpTransport
 from headwater_sdk._log import log
 from headwater_sdk._pipeline import Pipeline
-from headwater_sdk._report import DeliveryError
+from headwater_sdk._record import t
+from headwater_sdk._report import DeliveryError, FlushReport
 from headwater_sdk._shell import Shell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import logging
-    import ssl
-    from typing import Any, Optional
-
-    from headwater_sdk._report import Event, FlushReport
+    from headwater_sdk._report import Event
 
 FLUSH_S = 30.0
 
@@ -33,32 +30,32 @@ class Client(Calls):
 
     def __init__(
         self,
-        write_key: Optional[str] = None,
-        host: Optional[str] = None,
+        write_key: t.Optional[str] = None,
+        host: t.Optional[str] = None,
         debug: bool = False,
         max_queue_size: int = 10_000,
         send: bool = True,
-        on_error: Optional[_options.OnError] = None,
+        on_error: t.Optional[t.OnError] = None,
         gzip: bool = False,
         max_retries: int = 10,
         sync_mode: bool = False,
         timeout: float = 15,
-        proxies: Optional[dict[str, str]] = None,
+        proxies: t.Optional[dict[str, str]] = None,
         thread: int = 1,
         upload_size: int = 100,
         upload_interval: float = 0.5,
-        log_handler: Any = None,
+        log_handler: t.Any = None,
         *,
         overflow: str = "drop_oldest",
         max_queue_bytes: int = 32 << 20,
-        block_timeout: Optional[float] = None,
-        spill_dir: Optional[str] = None,
+        block_timeout: t.Optional[float] = None,
+        spill_dir: t.Optional[str] = None,
         spill_max_bytes: int = 256 << 20,
         durable: bool = False,
         strict: bool = False,
         exit_timeout: float = 5.0,
-        ssl_context: Optional[ssl.SSLContext] = None,
-        **segment_options: Any,
+        ssl_context: t.Optional[t.SSLContext] = None,
+        **segment_options: t.Any,
     ) -> None:
         """`timeout` bounds one request, and in `sync_mode` a whole call with its retries."""
         _options.ignore({"thread": thread, **segment_options})
@@ -81,7 +78,7 @@ class Client(Calls):
         _exit.watch(self._pipeline)
 
     @property
-    def log(self) -> logging.Logger:
+    def log(self) -> t.Logger:
         """The logger that says what is not delivered, and in debug mode what is."""
         return log()
 
@@ -90,18 +87,18 @@ class Client(Calls):
         """How many events wait."""
         return self._pipeline.core.waiting
 
-    def flush(self, timeout: Optional[float] = FLUSH_S) -> FlushReport:
+    def flush(self, timeout: t.Optional[float] = FLUSH_S) -> FlushReport:
         """Wait until all events called before are settled, at most `timeout` seconds (None: without limit).
 
         The report says what was delivered, rejected and dropped since the report before, and what is still queued.
         """
         return self._pipeline.flush(timeout)
 
-    def join(self, timeout: Optional[float] = FLUSH_S) -> FlushReport:
+    def join(self, timeout: t.Optional[float] = FLUSH_S) -> FlushReport:
         """Do what `shutdown` does."""
         return self.shutdown(timeout)
 
-    def shutdown(self, timeout: Optional[float] = FLUSH_S) -> FlushReport:
+    def shutdown(self, timeout: t.Optional[float] = FLUSH_S) -> FlushReport:
         """Flush, end the thread and close the connection. What could not be sent is spilled, or dropped and reported.
 
         A call after that starts anew, so that no event is lost to the order in which a program ends.

@@ -8,21 +8,16 @@ from __future__ import annotations
 from contextvars import ContextVar
 from types import MappingProxyType
 
-from headwater_sdk._record import NamedTuple
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Any, Mapping
+from headwater_sdk._record import NamedTuple, t
 
 
 class Bound(NamedTuple):
     """What is bound now; absent parts are None, `context` is a read-only mapping. What a call itself gives wins."""
 
-    user_id: str | None = None
-    anonymous_id: str | None = None
-    account: str | None = None
-    context: Mapping[str, Any] = MappingProxyType({})
+    user_id: t.Optional[str] = None
+    anonymous_id: t.Optional[str] = None
+    account: t.Optional[str] = None
+    context: t.Mapping[str, t.Any] = MappingProxyType({})
 
 
 NOTHING = Bound()
@@ -44,10 +39,10 @@ class bind:  # noqa: N801 - used like a function: `with bind(user_id="u1"):`
 
     def __init__(
         self,
-        user_id: str | None = None,
-        anonymous_id: str | None = None,
-        account: str | None = None,
-        context: Mapping[str, Any] | None = None,
+        user_id: t.Optional[str] = None,
+        anonymous_id: t.Optional[str] = None,
+        account: t.Optional[str] = None,
+        context: t.Optional[t.Mapping[str, t.Any]] = None,
     ) -> None:
         """Nothing is bound before the block is entered."""
         self._given = Bound(user_id, anonymous_id, account, context or {})
@@ -64,9 +59,7 @@ class bind:  # noqa: N801 - used like a function: `with bind(user_id="u1"):`
         _bound.set(bound)
         return bound
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         blocks = _open.get()
         # Else the block was begun in another context, and here nothing is bound by it.
         if blocks and blocks[-1][0] is self:

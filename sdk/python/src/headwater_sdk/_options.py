@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
     from headwater_sdk._shell import Disk
-
-    OnError = Callable[[Exception, list[dict[str, Any]]], Any]
+    from headwater_sdk._types import OnError
 
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE; `inspect` takes longer to import than the rest of the package
 _LONGEST_TIMEOUT_S = 86_400  # what a socket takes is bounded too

@@ -9,14 +9,9 @@ Each is a `track` whose `context.groupId` is the account. What is not given is n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import Any, Callable, Optional
 
-if TYPE_CHECKING:
-    from datetime import date, datetime
-
-    from headwater_sdk._calls import Id, Result
-
-    When = Union[date, datetime, str, None]
+from headwater_sdk._record import t
 
 Text = Optional[str]
 
@@ -24,25 +19,25 @@ Text = Optional[str]
 class B2B:
     """The events, sent by one client. Without an account the one that is set or bound counts."""
 
-    def __init__(self, track: Callable[..., Result]) -> None:
+    def __init__(self, track: Callable[..., t.Result]) -> None:
         self._track = track
 
     def account_created(
-        self, user_id: Id = None, account_id: Id = None, *, account_name: Text = None, **call: Any
-    ) -> Result:
+        self, user_id: t.Id = None, account_id: t.Id = None, *, account_name: Text = None, **call: Any
+    ) -> t.Result:
         """Say that an account was created; what is known about it goes with `group`."""
         return self._send("Account Created", user_id, account_id, {"account_name": account_name}, call)
 
     def account_deleted(
-        self, user_id: Id = None, account_id: Id = None, *, account_name: Text = None, **call: Any
-    ) -> Result:
+        self, user_id: t.Id = None, account_id: t.Id = None, *, account_name: Text = None, **call: Any
+    ) -> t.Result:
         """Say that an account was deleted."""
         return self._send("Account Deleted", user_id, account_id, {"account_name": account_name}, call)
 
     def signed_up(
         self,
-        user_id: Id = None,
-        account_id: Id = None,
+        user_id: t.Id = None,
+        account_id: t.Id = None,
         *,
         type: Text = None,  # noqa: A002 - the property's name
         first_name: Text = None,
@@ -52,60 +47,60 @@ class B2B:
         username: Text = None,
         title: Text = None,
         **call: Any,
-    ) -> Result:
+    ) -> t.Result:
         """Say that a user signed up; `type` says how, such as `invited` or `organic`."""
         given = {"type": type, "first_name": first_name, "last_name": last_name, "email": email, "phone": phone,
                  "username": username, "title": title}  # fmt: skip
         return self._send("Signed Up", user_id, account_id, given, call)
 
     def signed_in(
-        self, user_id: Id = None, account_id: Id = None, *, username: Text = None, **call: Any
-    ) -> Result:
+        self, user_id: t.Id = None, account_id: t.Id = None, *, username: Text = None, **call: Any
+    ) -> t.Result:
         """Say that a user signed in."""
         return self._send("Signed In", user_id, account_id, {"username": username}, call)
 
     def signed_out(
-        self, user_id: Id = None, account_id: Id = None, *, username: Text = None, **call: Any
-    ) -> Result:
+        self, user_id: t.Id = None, account_id: t.Id = None, *, username: Text = None, **call: Any
+    ) -> t.Result:
         """Say that a user signed out."""
         return self._send("Signed Out", user_id, account_id, {"username": username}, call)
 
     def invite_sent(
         self,
-        user_id: Id = None,
-        account_id: Id = None,
+        user_id: t.Id = None,
+        account_id: t.Id = None,
         *,
         invitee_email: Text = None,
         invitee_first_name: Text = None,
         invitee_last_name: Text = None,
         invitee_role: Text = None,
         **call: Any,
-    ) -> Result:
+    ) -> t.Result:
         """Say that a user invited somebody into the account."""
         given = {"invitee_email": invitee_email, "invitee_first_name": invitee_first_name,
                  "invitee_last_name": invitee_last_name, "invitee_role": invitee_role}  # fmt: skip
         return self._send("Invite Sent", user_id, account_id, given, call)
 
     def account_added_user(
-        self, user_id: Id = None, account_id: Id = None, *, role: Text = None, **call: Any
-    ) -> Result:
+        self, user_id: t.Id = None, account_id: t.Id = None, *, role: Text = None, **call: Any
+    ) -> t.Result:
         """Say that a user was added to an account."""
         return self._send("Account Added User", user_id, account_id, {"role": role}, call)
 
-    def account_removed_user(self, user_id: Id = None, account_id: Id = None, **call: Any) -> Result:
+    def account_removed_user(self, user_id: t.Id = None, account_id: t.Id = None, **call: Any) -> t.Result:
         """Say that a user was removed from an account."""
         return self._send("Account Removed User", user_id, account_id, {}, call)
 
     def trial_started(
         self,
-        user_id: Id = None,
-        account_id: Id = None,
+        user_id: t.Id = None,
+        account_id: t.Id = None,
         *,
-        trial_start_date: When = None,
-        trial_end_date: When = None,
+        trial_start_date: t.When = None,
+        trial_end_date: t.When = None,
         trial_plan_name: Text = None,
         **call: Any,
-    ) -> Result:
+    ) -> t.Result:
         """Say that an account's trial of a plan began."""
         given = {"trial_start_date": trial_start_date, "trial_end_date": trial_end_date,
                  "trial_plan_name": trial_plan_name}  # fmt: skip
@@ -113,22 +108,22 @@ class B2B:
 
     def trial_ended(
         self,
-        user_id: Id = None,
-        account_id: Id = None,
+        user_id: t.Id = None,
+        account_id: t.Id = None,
         *,
-        trial_start_date: When = None,
-        trial_end_date: When = None,
+        trial_start_date: t.When = None,
+        trial_end_date: t.When = None,
         trial_plan_name: Text = None,
         **call: Any,
-    ) -> Result:
+    ) -> t.Result:
         """Say that an account's trial of a plan ended."""
         given = {"trial_start_date": trial_start_date, "trial_end_date": trial_end_date,
                  "trial_plan_name": trial_plan_name}  # fmt: skip
         return self._send("Trial Ended", user_id, account_id, given, call)
 
     def _send(
-        self, event: str, user_id: Id, account_id: Id, given: dict[str, Any], call: dict[str, Any]
-    ) -> Result:
+        self, event: str, user_id: t.Id, account_id: t.Id, given: dict[str, Any], call: dict[str, Any]
+    ) -> t.Result:
         properties = {name: value for name, value in given.items() if value is not None}
         call["properties"] = _with(call.get("properties"), properties)
         if account_id is not None:
@@ -143,7 +138,7 @@ def _with(given: Any, more: dict[str, Any]) -> Any:
     return {**given, **more} if isinstance(given, dict) else given
 
 
-def _default_track(*args: Any, **kwargs: Any) -> Result:
+def _default_track(*args: Any, **kwargs: Any) -> t.Result:
     import headwater_sdk
 
     return headwater_sdk.track(*args, **kwargs)
