@@ -65,17 +65,8 @@ class Calls:
     ) -> t.Result:
         """Say that a user did something."""
         return self._call(
-            TRACK,
-            user_id,
-            anonymous_id,
-            event,
-            None,
-            properties,
-            context,
-            timestamp,
-            integrations,
-            message_id,
-        )
+            TRACK, user_id, anonymous_id, event, None, properties, context, timestamp, integrations, message_id,
+        )  # fmt: skip
 
     def identify(
         self,
@@ -89,16 +80,7 @@ class Calls:
     ) -> t.Result:
         """Say who a user is."""
         return self._call(
-            IDENTIFY,
-            user_id,
-            anonymous_id,
-            None,
-            None,
-            traits,
-            context,
-            timestamp,
-            integrations,
-            message_id,
+            IDENTIFY, user_id, anonymous_id, None, None, traits, context, timestamp, integrations, message_id
         )
 
     def alias(
@@ -112,16 +94,7 @@ class Calls:
     ) -> t.Result:
         """Say that two ids are one user."""
         return self._call(
-            ALIAS,
-            user_id,
-            None,
-            previous_id,
-            None,
-            None,
-            context,
-            timestamp,
-            integrations,
-            message_id,
+            ALIAS, user_id, None, previous_id, None, None, context, timestamp, integrations, message_id
         )
 
     def group(
@@ -137,16 +110,7 @@ class Calls:
     ) -> t.Result:
         """Say which account a user belongs to, and what is known about the account."""
         return self._call(
-            GROUP,
-            user_id,
-            anonymous_id,
-            group_id,
-            None,
-            traits,
-            context,
-            timestamp,
-            integrations,
-            message_id,
+            GROUP, user_id, anonymous_id, group_id, None, traits, context, timestamp, integrations, message_id
         )
 
     def page(
@@ -163,17 +127,8 @@ class Calls:
     ) -> t.Result:
         """Say that a user saw a page."""
         return self._call(
-            PAGE,
-            user_id,
-            anonymous_id,
-            category,
-            name,
-            properties,
-            context,
-            timestamp,
-            integrations,
-            message_id,
-        )
+            PAGE, user_id, anonymous_id, category, name, properties, context, timestamp, integrations, message_id,
+        )  # fmt: skip
 
     def screen(
         self,
@@ -189,17 +144,8 @@ class Calls:
     ) -> t.Result:
         """Say that a user saw a screen of a mobile app."""
         return self._call(
-            SCREEN,
-            user_id,
-            anonymous_id,
-            category,
-            name,
-            properties,
-            context,
-            timestamp,
-            integrations,
-            message_id,
-        )
+            SCREEN, user_id, anonymous_id, category, name, properties, context, timestamp, integrations, message_id,
+        )  # fmt: skip
 
     @property
     def b2b(self) -> t.B2B:
