@@ -88,13 +88,6 @@ class Row(Struct, frozen=True, gc=False):
         """The same in snake_case."""
         return names.slug(self.event_text) if self.event_text else ""
 
-    @property
-    def cells(self) -> list[Any]:
-        """The cells in the order of `columns.TYPED`."""
-        found = columns_of([self])
-        found["context"] = [bytes(self.event.context).decode()]
-        return [found[column.name][0] if column.name in found else None for column in TYPED]
-
 
 _decoder = msgspec.json.Decoder(Line)
 _YEAR = re.compile(r"\s*([+-]?\d{4,9})-\d\d")

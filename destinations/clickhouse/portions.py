@@ -27,7 +27,7 @@ from headwater.log.protocol import Entry, Record, TopicPartition
 
 Select = Callable[[Any], str | None]
 DELIVERED = "delivered"
-place_of = tuple.__new__  # of a Place: half of what calling the class takes
+_place_of = tuple.__new__  # of a Place: half of what calling the class takes
 CHUNK_ROWS = 1_000  # rows in memory at a time: few enough for the processor's cache, many enough for a block
 
 
@@ -128,7 +128,7 @@ class Preparer:
             for number, line in enumerate(lines(record.value)):
                 if not line:
                     continue
-                place = place_of(Place, (partition, record.offset, number))
+                place = _place_of(Place, (partition, record.offset, number))
                 prepared.first = prepared.first or place
                 try:
                     row = self._row(line, place, now_ms)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from destinations.clickhouse import loader
+from destinations.clickhouse.columns import TYPED
 from destinations.clickhouse.config import Config
 from destinations.clickhouse.engine import Engine
+from destinations.clickhouse.mapping import Row, columns_of
 from headwater.clock import SystemClock
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
@@ -23,6 +25,13 @@ from headwater.workspace.model import Workspace
 GROUP = "destination.warehouse"
 FAST: dict[str, Any] = {"min_wait_s": 0.01, "max_wait_s": 0.05}
 TIME = "2024-01-01T00:00:00.100Z"
+
+
+def cells_of(row: Row) -> list[Any]:
+    """The cells of one row in the order of `columns.TYPED`; null where the column is left out."""
+    found = columns_of([row])
+    found["context"] = [bytes(row.event.context).decode()]
+    return [found[column.name][0] if column.name in found else None for column in TYPED]
 
 
 def workspace(**destination: Any) -> LiveWorkspace:

@@ -15,7 +15,7 @@ from destinations.clickhouse.portions import CHUNK_ROWS, Portion, Prepared, Prep
 from headwater.clock import ManualClock
 from headwater.log import topics
 from headwater.log.protocol import Record, TopicPartition
-from tests.unit.destinations.clickhouse.loading import event
+from tests.unit.destinations.clickhouse.loading import cells_of, event
 
 TP, OTHER = (TopicPartition(topics.PROCESSED, number) for number in (0, 1))
 SIDE = TopicPartition(topics.DROPPED, 0)
@@ -69,7 +69,7 @@ def told(prepared: Prepared) -> tuple[object, ...]:
     """All that is stored because of a portion."""
     portion = prepared.portion
     inserted = [
-        (lot.table.name, [(row.place, row.cells) for row in lot.rows])
+        (lot.table.name, [(row.place, cells_of(row)) for row in lot.rows])
         for lot in lots([prepared], events(columnar=True))
     ]
     entries = [entry.record.value for entry in outputs(prepared, "warehouse", 7)]

@@ -14,7 +14,7 @@ from destinations.clickhouse.portions import CHUNK_ROWS, Portion, Preparer, lots
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Record, TopicPartition
-from tests.unit.destinations.clickhouse.loading import base_rows, entry, event, loaded, loading
+from tests.unit.destinations.clickhouse.loading import base_rows, cells_of, entry, event, loaded, loading
 from tests.unit.destinations.clickhouse.test_loader import Flaky
 
 SEVERAL_CHUNKS = 2 * CHUNK_ROWS + 100
@@ -71,10 +71,10 @@ def test_rows_are_made_again_as_they_were() -> None:
     prepared = Preparer(table, lambda _: None, filtered=False).prepare(portion, 7)
     (lot,) = lots([prepared], table)
     expected = {
-        Place(0, n // 100, n % 100): Mapper().row(line, Place(0, n // 100, n % 100), 7).cells
+        Place(0, n // 100, n % 100): cells_of(Mapper().row(line, Place(0, n // 100, n % 100), 7))
         for n, line in enumerate(given)
     }
-    assert {row.place: row.cells for row in lot.rows} == expected
+    assert {row.place: cells_of(row) for row in lot.rows} == expected
     assert len(lot.rows) == sum(len(sent.rows) for sent in lot.inserts()) == 250
 
 
