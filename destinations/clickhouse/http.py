@@ -15,12 +15,13 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from destinations.clickhouse import http_blocks, http_codes, http_encoding, http_request
+from destinations.clickhouse import http_blocks, http_codes, http_drivers, http_encoding, http_request
 from destinations.clickhouse.http_guard import Refused
 from destinations.clickhouse.readonly import Answer, Limits, QueryFailed, Reader
 from headwater.errors import AlreadyRunning
@@ -42,6 +43,7 @@ class Interface:
         self._threads = ThreadPoolExecutor(2 * limits.concurrent + 2, thread_name_prefix="clickhouse-http")
         self._slots = asyncio.Semaphore(limits.concurrent)
         self._waiting = 0
+        self._queries: dict[str, str] = {}  # tag -> the client's id of a query that waits or runs
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -79,9 +81,28 @@ class Interface:
             wanted.encoding,
             wanted.blocks,
         )
-        async with self._slot():
-            await self._run(exchange, wanted.ask)
-        return None
+        stopped = http_drivers.killed(wanted.ask.query)
+        if stopped is not None:  # without a slot: it may be there to free one
+            return await self._run(exchange, await self._stop(stopped, wanted.ask))
+        return await self._run_in_turn(exchange, wanted.ask)
+
+    async def _run_in_turn(self, exchange: _Exchange, ask: http_request.Ask) -> None:
+        self._queries[ask.tag] = exchange.query_id
+        try:
+            async with self._slot():
+                if ask.tag not in self._queries:
+                    raise Refused("Query was cancelled while it waited", 394, "QUERY_WAS_CANCELLED")
+                await self._run(exchange, ask)
+        finally:
+            self._queries.pop(ask.tag, None)
+
+    async def _stop(self, query_id: str, ask: http_request.Ask) -> http_request.Ask:
+        """Stop the queries of this interface that a client gave this id; what to answer with."""
+        tags = [tag for tag, other in self._queries.items() if other == query_id]
+        for tag in tags:
+            del self._queries[tag]
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.kill, tag)
+        return replace(ask, query=http_drivers.kill_answer(query_id, runs=bool(tags)))
 
     def _authenticate(self, wanted: http_request.Wanted) -> None:
         if self._password and not hmac.compare_digest(self._password.encode(), wanted.password.encode()):
@@ -217,12 +238,15 @@ class _Exchange:
             await self.text(status, message, **{"x-clickhouse-exception-code": str(code)})
             return
         size = len(message.encode())
-        await self._write(
+        mark = (
             f"\r\n__exception__\r\n{self._tag}\r\n{message}{size} {self._tag}\r\n__exception__\r\n".encode()
         )
-        await (
-            self._flush()
-        )  # and no last chunk: the connection breaks, so that no client takes the answer for whole
+        if isinstance(self._encoder, http_blocks.Blocks):
+            await self._send_more(self._encoder.readable(mark))
+        else:
+            await self._write(mark)
+        # and no last chunk: the connection breaks, so that no client takes the answer for whole
+        await self._flush()
 
     async def _begin(self, status: int, headers: dict[str, str]) -> None:
         self._begun = True
@@ -241,13 +265,15 @@ class _Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def _write(self, data: bytes) -> None:
-        ready = self._encoder.compress(data) if self._encoder else data
-        if ready:
-            await self._send({"type": "http.response.body", "body": ready, "more_body": True})
+        await self._send_more(self._encoder.compress(data) if self._encoder else data)
 
     async def _flush(self) -> None:
         if self._encoder:
-            await self._send({"type": "http.response.body", "body": self._encoder.flush(), "more_body": True})
+            await self._send_more(self._encoder.flush())
+
+    async def _send_more(self, ready: bytes) -> None:
+        if ready:
+            await self._send({"type": "http.response.body", "body": ready, "more_body": True})
 
     async def _end(self) -> None:
         await self._flush()

@@ -37,13 +37,30 @@ class Blocks:
         """Nothing is ever left."""
         return b""
 
+    @staticmethod
+    def readable(data: bytes) -> bytes:
+        """A block in which the bytes stand as they are: clickhouse-go looks for an error before it decompresses."""
+        return _framed(_LZ4, _literals(data), len(data))
+
 
 def block(plain: bytes) -> bytes:
     """One block; without LZ4 at hand it is stored as it is, which every client reads."""
     method, packed = (
         (_NONE, plain) if lz4_block is None else (_LZ4, lz4_block.compress(plain, store_size=False))
     )
-    body = _HEAD.pack(method, len(packed) + _HEAD.size, len(plain)) + packed
+    return _framed(method, packed, len(plain))
+
+
+def _literals(plain: bytes) -> bytes:
+    """LZ4 data of one sequence that copies nothing; 15 and more literals are counted in further bytes of up to 255."""
+    size = len(plain)
+    if size < 15:
+        return bytes((size << 4,)) + plain
+    return b"\xf0" + b"\xff" * ((size - 15) // 255) + bytes(((size - 15) % 255,)) + plain
+
+
+def _framed(method: int, packed: bytes, plain_size: int) -> bytes:
+    body = _HEAD.pack(method, len(packed) + _HEAD.size, plain_size) + packed
     return _PAIR.pack(*city128(body)) + body
 
 

@@ -34,6 +34,7 @@ class Ask:
     settings: Mapping[str, str] = field(default_factory=dict)
     default_format: str = "TabSeparated"
     database: str = DATABASE
+    revision: int = 0  # of the protocol that the client speaks; for the format Native only
     tag: str = field(default_factory=lambda: f"headwater-{uuid4()}")
 
 
@@ -68,6 +69,7 @@ def read(query_string: str, headers: Mapping[str, str], body: bytes, limit: int)
         },
         default_format=headers.get("x-clickhouse-format") or fields.get("default_format") or "TabSeparated",
         database=headers.get("x-clickhouse-database") or fields.get("database") or DATABASE,
+        revision=_number(fields.get("client_protocol_version", "")),
     )
     wants_plain = fields.get("enable_http_compression", "1") in ("0", "false")
     blocks = _on(fields, "compress")
@@ -102,6 +104,10 @@ def _refuse_block_bodies(fields: Mapping[str, str]) -> None:
             48,
             "NOT_IMPLEMENTED",
         )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _on(fields: Mapping[str, str], name: str) -> bool:

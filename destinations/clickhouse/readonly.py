@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from destinations.clickhouse import http_guard
+from destinations.clickhouse import http_drivers, http_guard
 from destinations.clickhouse.engine import ANALYST_SETTINGS
 from destinations.clickhouse.http_request import DATABASE, Ask
 
@@ -118,12 +118,14 @@ class Reader:
         """Execute one statement. Raises QueryFailed or http_guard.Refused."""
         if ask.query.strip().upper().startswith("USE "):  # lasts no longer than the request: nothing to do
             return Answer(ask.default_format, iter(()))
+        if http_drivers.is_hello(ask.query, ask.default_format, ask.revision):
+            return Answer("Native", iter((http_drivers.hello(self.version, self.timezone),)))
         text = self._canonical(ask.query)
         selects = text.upper().startswith(("SELECT", "WITH", "("))
         found = http_guard.check(text, ask.parameters, self._denied if selects else self._leaving)
         chosen = http_guard.output_format(found) or ask.default_format
         streamed = chosen in STREAMED and selects  # the engine streams nothing else
-        connection = self._open(ask, streamed=streamed)
+        connection = self._open(ask, streamed=streamed, catalogue=http_drivers.reads_catalogue(found))
         try:
             return (_stream if streamed else _whole)(connection, text, chosen, dict(ask.parameters))
         except RuntimeError as failure:  # what chDB raises
@@ -158,12 +160,14 @@ class Reader:
         except RuntimeError as failure:
             raise QueryFailed(_without_scope(str(failure))) from failure
 
-    def _open(self, ask: Ask, *, streamed: bool) -> Any:
+    def _open(self, ask: Ask, *, streamed: bool, catalogue: bool) -> Any:
         """A connection with the client's settings below the limits, and read-only after them."""
+        # drivers ask the catalogue in queries that are written for ClickHouse's own default
+        joins = {"join_use_nulls": "0"} if catalogue else {}
         passed = self._passed(ask.settings)
         limits = self.limits
         fixed = {
-            **ANALYST_SETTINGS, **passed,
+            **ANALYST_SETTINGS, **joins, **passed,
             "max_threads": str(limits.threads), "max_memory_usage": str(limits.memory),
             "max_execution_time": _least(passed.get("max_execution_time"), limits.seconds),
             "max_result_rows": _least(passed.get("max_result_rows"), limits.rows),

@@ -72,6 +72,14 @@ def test_blocks_unpack_to_what_was_packed(plain: bytes) -> None:
     assert unpacked(packer.compress(plain) + packer.flush()) == plain
 
 
+@given(st.binary(max_size=1_200))
+def test_a_readable_block_holds_its_bytes_as_they_are(plain: bytes) -> None:
+    """It unpacks like every other, and a client that does not unpack finds the text in it."""
+    packed = http_blocks.Blocks.readable(plain)
+    assert plain in packed
+    assert unpacked(packed) == plain
+
+
 def test_every_length_class_hashes_to_something_else() -> None:
     """Inputs that differ in length alone differ in their hash, in each branch of the algorithm."""
     hashes = [
