@@ -194,11 +194,12 @@ def test_a_child_of_an_asyncio_program_has_a_loop_of_its_own() -> None:
             "async def main():\n"
             "    client.track('u1', 'parent')\n"
             "    assert (await client.flush(0.05)).queued == 1\n"
-            "    return os.fork()\n"
+            "    pid = os.fork()\n"
+            "    if not pid:\n        asyncio.run(child())\n        os._exit(0)\n"  # the parent's loop is not the child's to go on with
+            "    return pid\n"
             "async def end():\n    assert (await client.close()).delivered == 1\n"
-            "pid = asyncio.run(main())\n"
             "import warnings; warnings.simplefilter('ignore', ResourceWarning)\n"  # a loop that ends does not close the connection
-            "if not pid:\n    asyncio.run(child())\n    os._exit(0)\n"
+            "pid = asyncio.run(main())\n"
             "assert os.waitpid(pid, 0)[1] == 0\n"
             "asyncio.run(end())",
             server.url,

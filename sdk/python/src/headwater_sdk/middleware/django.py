@@ -10,9 +10,9 @@ The keys of `HEADWATER` are the options of `Options`; `client` (a client, or the
 
 from __future__ import annotations
 
-from asyncio import iscoroutinefunction
 from typing import Any, Callable, Optional
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -40,8 +40,6 @@ class HeadwaterMiddleware:
         self.options = Options.of(chosen)
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
-            from asgiref.sync import markcoroutinefunction
-
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
