@@ -20,8 +20,9 @@ from collector.line import Template, Times
 from collector.outcome import Outcome
 from collector.usual import take
 from headwater import codec, limits, timestamps
-from headwater.accepted import Shared, encode_shared
+from headwater.accepted import encode_shared
 from headwater.event import Channel, OptionalRaw
+from headwater.heading import Shared
 from headwater.stamp import sent_of_all, sent_of_one, stamp
 
 BATCH_LIMIT = limits.BATCH_BYTES + limits.BATCH_SLACK_BYTES

@@ -15,117 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
-from typing import final
+from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from headwater import event, timestamps
-from headwater.event import Accepted, Channel, OptionalRaw
-from headwater.stamp import Sent, sent_of_all, stamp
+from headwater.event import Accepted
+from headwater.heading import Bare, Heading, Ids, Shared, Unreadable
+from headwater.stamp import sent_of_all, stamp
 
 Times = tuple[str, str, list[str] | None]  # an event's and its original time in ISO-8601; flags
 
-
-class Shared(Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
-    """What the events of one request have in common; fields as in `Accepted`."""
-
-    source_id: str
-    channel: Channel
-    received_at: str
-    sent_at: str | None = None
-    ip: str | None = None
-    user_agent: str | None = None
-    batch_context: OptionalRaw = None
-    batch_integrations: OptionalRaw = None
-
-
-class Bare(Struct, frozen=True, gc=False):
-    """An event that brings no header of its own: its body, what it shares, and how its time is moved."""
-
-    shared: Shared
-    received_ms: int
-    sent: Sent | None
-    line: bytes  # the body, perhaps with a line break behind it
-
-    @property
-    def body(self) -> bytes:
-        """The JSON as the client sent it."""
-        return self.line.removesuffix(b"\n")
-
-    @property
-    def source_id(self) -> str:
-        """As in `Accepted`."""
-        return self.shared.source_id
-
-    def times(self, timestamp: str | None, original: str | None) -> Times:
-        """When it happened, by the body's `timestamp` and `originalTimestamp`."""
-        if timestamp is not None and (sent := self.sent) is not None:
-            time = timestamps.shifted(timestamp, sent.skew_ms, sent.latest_ms)
-            if time is not None:
-                return time, timestamp, None
-        shared = self.shared
-        found = stamp(
-            self.received_ms,
-            shared.channel,
-            timestamp=timestamp,
-            original=original,
-            envelope_sent=shared.sent_at,
-        )
-        return timestamps.iso(found.timestamp), timestamps.iso(found.original), found.flags
-
-    def whole(self) -> Accepted:
-        """The same event with a header. Raises msgspec.DecodeError for a body the collector would not have taken."""
-        ids, shared = _ids(self.line), self.shared
-        timestamp, original, flags = self.times(ids.timestamp, ids.original_timestamp)
-        return Accepted(
-            source_id=shared.source_id,
-            channel=shared.channel,
-            type=ids.type,
-            message_id=ids.message_id,
-            received_at=shared.received_at,
-            timestamp=timestamp,
-            original_timestamp=original,
-            sent_at=shared.sent_at,
-            anonymous_id=ids.anonymous_id or None,
-            user_id=ids.user_id or None,
-            ip=shared.ip,
-            user_agent=shared.user_agent,
-            flags=flags,
-            batch_context=shared.batch_context,
-            batch_integrations=shared.batch_integrations,
-            body=Raw(self.body),
-        )
-
-
-@final
-class Unreadable(Struct, frozen=True):
-    """A text that holds no event, and why; nothing the collector writes comes to this."""
-
-    text: bytes
-    detail: str
-
-
-class _Heading(Struct, gc=False):
-    shared: Shared
-    bodies: int
-
-
-class _Ids(Struct, rename="camel", gc=False):
-    """The parts of a body that its header would tell."""
-
-    type: str
-    message_id: str
-    timestamp: str | None = None
-    anonymous_id: str | None = None
-    user_id: str | None = None
-    original_timestamp: str | None = None
-
-
-_HEADING = b'{"shared":'
-_encode = msgspec.json.Encoder().encode
-_heading = msgspec.json.Decoder(_Heading).decode
-_ids = msgspec.json.Decoder(_Ids).decode
+_HEADING: Final = b'{"shared":'
+_encode: Final = msgspec.json.Encoder().encode
+_heading: Final = msgspec.json.Decoder(Heading).decode
+_ids: Final = msgspec.json.Decoder(Ids).decode
 
 
 def heading(shared: bytes, bodies: int) -> bytes:
@@ -136,6 +41,47 @@ def heading(shared: bytes, bodies: int) -> bytes:
 def encode_shared(shared: Shared) -> bytes:
     """What `heading` takes."""
     return _encode(shared)
+
+
+def times(bare: Bare, timestamp: str | None, original: str | None) -> Times:
+    """When a bare event happened, by its body's `timestamp` and `originalTimestamp`."""
+    if timestamp is not None and (sent := bare.sent) is not None:
+        time = timestamps.shifted(timestamp, sent.skew_ms, sent.latest_ms)
+        if time is not None:
+            return time, timestamp, None
+    shared = bare.shared
+    found = stamp(
+        bare.received_ms,
+        shared.channel,
+        timestamp=timestamp,
+        original=original,
+        envelope_sent=shared.sent_at,
+    )
+    return timestamps.iso(found.timestamp), timestamps.iso(found.original), found.flags
+
+
+def whole(bare: Bare) -> Accepted:
+    """The same event with a header. Raises msgspec.DecodeError for a body the collector would not have taken."""
+    ids, shared = _ids(bare.line), bare.shared
+    timestamp, original, flags = times(bare, ids.timestamp, ids.original_timestamp)
+    return Accepted(
+        source_id=shared.source_id,
+        channel=shared.channel,
+        type=ids.type,
+        message_id=ids.message_id,
+        received_at=shared.received_at,
+        timestamp=timestamp,
+        original_timestamp=original,
+        sent_at=shared.sent_at,
+        anonymous_id=ids.anonymous_id or None,
+        user_id=ids.user_id or None,
+        ip=shared.ip,
+        user_agent=shared.user_agent,
+        flags=flags,
+        batch_context=shared.batch_context,
+        batch_integrations=shared.batch_integrations,
+        body=Raw(bare.body),
+    )
 
 
 def read(value: bytes | None) -> Iterator[Accepted | Bare | Unreadable]:
@@ -157,6 +103,11 @@ def read(value: bytes | None) -> Iterator[Accepted | Bare | Unreadable]:
         sent = sent_of_all(shared.sent_at, received)
         for body in lines[at:end]:
             yield Bare(shared, received, sent, body)
+        if end > len(lines):
+            there = len(lines) - at
+            yield Unreadable(
+                b"", f"the record is cut off: {found.bodies} bodies are announced, {there} are there"
+            )
         at = end
 
 
@@ -167,6 +118,6 @@ def read_whole(value: bytes | None) -> Iterator[Accepted | Unreadable]:
             yield one  # type: ignore[misc]
             continue
         try:
-            yield one.whole()
+            yield whole(one)
         except (msgspec.DecodeError, RecursionError) as error:
             yield Unreadable(one.body, str(error))

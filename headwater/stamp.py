@@ -7,14 +7,14 @@ and leaves a flag, the text itself stays in the event's body.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from headwater import timestamps
 from headwater.event import Channel
 
-FUTURE_TOLERANCE_MS = 24 * 3600 * 1000
+FUTURE_TOLERANCE_MS: Final = 24 * 3600 * 1000
 
-When = str | int | float | None
+When = object  # a JSON value; texts and numbers can be times, whatever else is none
 
 
 class Stamps(NamedTuple):

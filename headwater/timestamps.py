@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MIN_MS = -2_208_988_800_000  # 1900-01-01: the range ClickHouse's DateTime64 holds exactly
-MAX_MS = 10_413_791_999_999  # 2299-12-31T23:59:59.999
-_MILLISECOND = timedelta(milliseconds=1)
-_FAST = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z", re.ASCII)
-_SECONDS_BELOW = (
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MIN_MS: Final = -2_208_988_800_000  # 1900-01-01: the range ClickHouse's DateTime64 holds exactly
+MAX_MS: Final = 10_413_791_999_999  # 2299-12-31T23:59:59.999
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_FAST: Final = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z", re.ASCII)
+_SECONDS_BELOW: Final = (
     100_000_000_000  # epoch numbers below this are seconds (until the year 5138), above it milliseconds
 )
-_SECONDS_KEPT = 4096
-_FRACTION = re.compile(r"([.,]\d+)")
+_SECONDS_KEPT: Final = 4096
+_FRACTION: Final = re.compile(r"([.,]\d+)")
 
 
 class _Texts(dict[int, str]):
@@ -44,10 +45,10 @@ class _Seconds(dict[str, int | None]):
         return second
 
 
-_text_of = _Texts().__getitem__
-_second = _Seconds().__getitem__
-_TAILS = [f".{millis:03d}Z" for millis in range(1000)]
-_MILLIS_OF = {tail: millis for millis, tail in enumerate(_TAILS)}
+_text_of: Final = _Texts().__getitem__
+_second: Final = _Seconds().__getitem__
+_TAILS: Final = [f".{millis:03d}Z" for millis in range(1000)]
+_MILLIS_OF: Final = {tail: millis for millis, tail in enumerate(_TAILS)}
 
 
 def iso(ms: int) -> str:

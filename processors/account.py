@@ -12,10 +12,10 @@ belonged to by then. The last is inferred: the event then gets `context.groupId`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from headwater import codec, limits, profile
 from headwater.event import Drop, Event
@@ -25,22 +25,13 @@ from processors import facts
 from processors.chain import Step
 from processors.facts import CONFIRM_MS
 from processors.profiles import Profiles, Recent
+from processors.shapes import SaasProperties
 
-_STAMPS = 10_000  # accounts whose context.account is kept ready, for each half of the cache
-_encode = msgspec.json.Encoder(order="deterministic").encode
-
-
-class _Properties(Struct):
-    """What the B2B SaaS events carry; any of it may be of any type."""
-
-    account_name: Any = None
-    role: Any = None
-    trial_start_date: Any = None
-    trial_end_date: Any = None
-    trial_plan_name: Any = None
+_STAMPS: Final = 10_000  # accounts whose context.account is kept ready, for each half of the cache
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
-_properties_decoder = msgspec.json.Decoder(_Properties)
+_properties_decoder: Final = msgspec.json.Decoder(SaasProperties)
 
 
 def build(config: Config, profiles: Profiles) -> Step:
@@ -125,13 +116,13 @@ def learn(event: Event, group: str, profiles: Profiles) -> None:
         teach(event, group, _properties(event.properties), profiles)
 
 
-def _properties(raw: Raw | None) -> _Properties:
+def _properties(raw: Raw | None) -> SaasProperties:
     if raw is None:
-        return _Properties()
+        return SaasProperties()
     try:
         return _properties_decoder.decode(raw)
     except msgspec.DecodeError:  # a number that no double holds: the others count all the same
-        return msgspec.convert(codec.salvage(raw), _Properties)
+        return msgspec.convert(codec.salvage(raw), SaasProperties)
 
 
 def _group(event: Event, group: str, profiles: Profiles) -> None:
@@ -165,26 +156,26 @@ def _join(event: Event, group: str, role: str | None, profiles: Profiles) -> Non
     profiles.learn(Membership(group, user_id, why.time, why.time, role=register, cause=why))
 
 
-def _added(event: Event, group: str, properties: _Properties, profiles: Profiles) -> None:
+def _added(event: Event, group: str, properties: SaasProperties, profiles: Profiles) -> None:
     _join(event, group, _text(properties.role), profiles)
 
 
-def _removed(event: Event, group: str, _: _Properties, profiles: Profiles) -> None:
+def _removed(event: Event, group: str, _: SaasProperties, profiles: Profiles) -> None:
     if event.user_id is not None and facts.is_person(event.user_id):
         why = facts.cause(event)
         profiles.learn(Membership(group, event.user_id, removed_at=why.time, cause=why))
 
 
-def _created(event: Event, group: str, properties: _Properties, profiles: Profiles) -> None:
+def _created(event: Event, group: str, properties: SaasProperties, profiles: Profiles) -> None:
     _fact(event, group, {"created": event.timestamp, "name": _text(properties.account_name)}, profiles)
 
 
-def _deleted(event: Event, group: str, properties: _Properties, profiles: Profiles) -> None:
+def _deleted(event: Event, group: str, properties: SaasProperties, profiles: Profiles) -> None:
     _fact(event, group, {"deleted": event.timestamp, "name": _text(properties.account_name)}, profiles)
 
 
-def _trial(state: str) -> Callable[[Event, str, _Properties, Profiles], None]:
-    def teach(event: Event, group: str, properties: _Properties, profiles: Profiles) -> None:
+def _trial(state: str) -> Callable[[Event, str, SaasProperties, Profiles], None]:
+    def teach(event: Event, group: str, properties: SaasProperties, profiles: Profiles) -> None:
         trial = Trial(
             state=state,
             plan=_text(properties.trial_plan_name),
@@ -196,7 +187,7 @@ def _trial(state: str) -> Callable[[Event, str, _Properties, Profiles], None]:
     return teach
 
 
-_LESSONS: dict[str, Callable[[Event, str, _Properties, Profiles], None]] = {
+_LESSONS: dict[str, Callable[[Event, str, SaasProperties, Profiles], None]] = {
     "Account Created": _created,
     "Account Deleted": _deleted,
     "Account Added User": _added,

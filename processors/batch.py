@@ -10,25 +10,26 @@ import base64
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
 from headwater import accepted, codec, event
-from headwater.accepted import Bare, Unreadable
 from headwater.event import Accepted, Drop, DroppedLine
+from headwater.heading import Bare, Unreadable
 from headwater.log.protocol import Record
 from processors import chain
 from processors.chain import PROCESSOR_ERROR, Chain, Dropped
 from processors.totals import Counts, Pair
 
-UNDECODABLE = "undecodable"
-UNKNOWN_SOURCE = "unknown"  # of lines that name no source we can read
-RECORD_EVENTS = 256
-RECORD_BYTES = 256 * 1024
+UNDECODABLE: Final = "undecodable"
+UNKNOWN_SOURCE: Final = "unknown"  # of lines that name no source we can read
+RECORD_EVENTS: Final = 256
+RECORD_BYTES: Final = 256 * 1024
 
-_CANNOT_ENCODE = (msgspec.MsgspecError, TypeError, ValueError)
-_encode_dropped = msgspec.json.Encoder().encode
+_CANNOT_ENCODE: Final = (msgspec.MsgspecError, TypeError, ValueError)
+_encode_dropped: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ def _kept(one: Accepted | Bare) -> bytes:
     if isinstance(one, Accepted):
         return event.encode_accepted(one)
     try:
-        return event.encode_accepted(one.whole())
+        return event.encode_accepted(accepted.whole(one))
     except (msgspec.DecodeError, RecursionError):
         return _as_json(one.body)
 

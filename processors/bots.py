@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from headwater.event import Drop, Event
 from headwater.workspace.model import Bots, Workspace
@@ -28,34 +28,16 @@ from processors.agents import HUMAN, SOFT, Verdict
 from processors.chain import Step
 from processors.networks import Networks
 from processors.profiles import Recent
+from processors.shapes import FromDevice, Hosting, Operators
 
-CACHE = 20_000  # agents, and addresses, remembered in each half of their caches
+CACHE: Final = 20_000  # agents, and addresses, remembered in each half of their caches
 Observe: TypeAlias = Callable[[Event, Verdict, str], None]  # event, verdict, action
 
-_encode = msgspec.json.Encoder().encode
-_EMULATORS = ("sdk_gphone", "google_sdk", "android sdk built for", "emulator", "simulator", "x86_64")
+_encode: Final = msgspec.json.Encoder().encode
+_EMULATORS: Final = ("sdk_gphone", "google_sdk", "android sdk built for", "emulator", "simulator", "x86_64")
 
 
-class _Device(Struct, frozen=True):
-    model: Any = None
-    name: Any = None
-
-
-class _FromDevice(Struct):
-    device: _Device = _Device()
-
-
-class _Hosting(Struct):
-    version: str
-    networks: dict[str, list[str]]
-
-
-class _Operators(Struct):
-    version: str
-    operators: dict[str, list[str]]
-
-
-_device_decoder = msgspec.json.Decoder(_FromDevice)
+_device_decoder: Final = msgspec.json.Decoder(FromDevice)
 
 
 def _data(name: str) -> bytes:
@@ -64,12 +46,12 @@ def _data(name: str) -> bytes:
 
 @cache
 def _hosting() -> Networks:
-    return Networks(msgspec.json.decode(_data("hosting.json"), type=_Hosting).networks)
+    return Networks(msgspec.json.decode(_data("hosting.json"), type=Hosting).networks)
 
 
 @cache
 def _operators() -> Networks:
-    return Networks(msgspec.json.decode(_data("operators.json"), type=_Operators).operators)
+    return Networks(msgspec.json.decode(_data("operators.json"), type=Operators).operators)
 
 
 class Judge:
@@ -220,7 +202,7 @@ def explain(event: Event, config: Bots) -> list[str]:
     return [*lines, f"verdict: {what}{', ' + named if named else ''}"]
 
 
-_MEANING = {
+_MEANING: Final = {
     "agent.known": "the user agent names a crawler, tool or library of the bundled list",
     "agent.payload": "the user agent carries an attack payload",
     "agent.calls_itself_bot": "a word of the user agent ends as bots' names do",

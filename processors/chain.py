@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
-from headwater.accepted import Bare
 from headwater.errors import HeadwaterError
 from headwater.event import Accepted, Drop, Event
+from headwater.heading import Bare
 
 Step = Callable[[Event], Event | Drop]
 
-PROCESSOR_ERROR = "processor_error"
+PROCESSOR_ERROR: Final = "processor_error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ remembering: the memory is always the fold of the outputs, and switching it on a
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 
 from headwater import timestamps
 from headwater.event import Drop, Event
@@ -23,13 +24,13 @@ from headwater.state.protocol import FINGERPRINT_BYTES, SeenTable
 from headwater.workspace.model import Dedupe
 from processors.chain import Step
 
-DUPLICATE = "duplicate"
-DAY_MS = 86_400_000
-PAUSE_DAYS = 31  # longer than any window: a pipeline that stood still, or a clock that leapt
+DUPLICATE: Final = "duplicate"
+DAY_MS: Final = 86_400_000
+PAUSE_DAYS: Final = 31  # longer than any window: a pipeline that stood still, or a clock that leapt
 
-_DAYS_KEPT = 64
-_SOURCES_KEPT = 1_024
-_DROP = Drop(DUPLICATE)
+_DAYS_KEPT: Final = 64
+_SOURCES_KEPT: Final = 1_024
+_DROP: Final = Drop(DUPLICATE)
 
 
 class _Begun(dict[str, blake2b]):
@@ -42,7 +43,7 @@ class _Begun(dict[str, blake2b]):
         return begun
 
 
-_begun = _Begun().__getitem__
+_begun: Final = _Begun().__getitem__
 
 
 def fingerprint(source_id: str, message_id: str) -> bytes:
@@ -66,7 +67,7 @@ class _Days(dict[str, int]):
         return day
 
 
-_day = _Days().__getitem__
+_day: Final = _Days().__getitem__
 
 
 def day_of(received_at: str) -> int:

@@ -9,37 +9,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Final
 from zlib import crc32
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from headwater import codec, limits
 from headwater.event import Event
 from headwater.profile import Cause, Identity, Sent, Traits
 from processors.profiles import Profiles
+from processors.shapes import FromLibrary
 
-CONFIRM_MS = 3_600_000  # how much newer a repeated fact must be to be written again
-MAX_TRAITS = 1_000  # of one user or account; each change publishes the whole row
-BLOCKED_IDS = frozenset(
+CONFIRM_MS: Final = 3_600_000  # how much newer a repeated fact must be to be written again
+MAX_TRAITS: Final = 1_000  # of one user or account; each change publishes the whole row
+BLOCKED_IDS: Final = frozenset(
     ("-1", "null", "nil", "none", "undefined", "anonymous", "unknown", "nan", "[object object]", "guest")
 )
-_ZEROS = re.compile(r"[0-]*\Z", re.ASCII)
-_AJS = "analytics.js"
+_ZEROS: Final = re.compile(r"[0-]*\Z", re.ASCII)
+_AJS: Final = "analytics.js"
 
-_dict_decoder = msgspec.json.Decoder(dict[str, Raw])
-
-
-class _Library(Struct, frozen=True):
-    name: Any = None
+_dict_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
-class _FromLibrary(Struct):
-    library: _Library = _Library()
-
-
-_library_decoder = msgspec.json.Decoder(_FromLibrary)
+_library_decoder: Final = msgspec.json.Decoder(FromLibrary)
 
 
 def fact_time(event: Event) -> int:

@@ -17,7 +17,7 @@ messageId that taught us}, so that what the client sent can be told apart.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -30,9 +30,9 @@ from processors.chain import Step
 from processors.facts import CONFIRM_MS
 from processors.profiles import Profiles
 
-MAX_USERS = 50  # behind one anonymousId, before it counts as shared
-SIGNED_UP = "Signed Up"
-_SIGN_UP_TRAITS = {
+MAX_USERS: Final = 50  # behind one anonymousId, before it counts as shared
+SIGNED_UP: Final = "Signed Up"
+_SIGN_UP_TRAITS: Final = {
     "first_name": "firstName",
     "last_name": "lastName",
     "email": "email",
@@ -40,7 +40,7 @@ _SIGN_UP_TRAITS = {
     "username": "username",
     "title": "title",
 }
-_encode = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
 
 Verdict: TypeAlias = Event | Drop
 

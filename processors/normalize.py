@@ -11,97 +11,37 @@ all (nested deeper than the decoder goes) is a drop, `unreadable_body`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from headwater import codec, limits
-from headwater.accepted import Bare, Shared
+from headwater.accepted import times, whole
 from headwater.codec import EMPTY_OBJECT
-from headwater.event import Accepted, ContextView, Drop, Event
+from headwater.event import Accepted, Drop, Event
+from headwater.heading import Bare, Shared
 from headwater.workspace.model import Workspace
+from processors.shapes import ABSENT, EMPTY, Body, Direct, Title, View
 
 Normalize: TypeAlias = Callable[[Accepted | Bare], Event | Drop]
 
-_ABSENT, _EMPTY = Raw(b""), Raw(EMPTY_OBJECT)
 _MERGE_DEPTH = 32  # levels of context that are merged; below them the event's own value stands as it is
 _SMALLEST_PROPERTY = 5  # bytes of `"":1,`: an object shorter than the limit times this is not over it
 _NAMED = frozenset(("page", "screen"))
 
 
-class _Content(Struct, rename="camel", forbid_unknown_fields=True):
-    """What stock SDKs send, but for ids and times. Raw fields are not even decoded: nothing reads them here."""
-
-    context: Raw = _EMPTY
-    properties: Raw = _ABSENT
-    traits: Raw = _ABSENT
-    integrations: Raw = _ABSENT
-    event: Any = None
-    name: Any = None
-    category: Any = None
-    metadata: Raw = msgspec.field(default=_ABSENT, name="_metadata")
-    group_id: Raw = _ABSENT
-    previous_id: Raw = _ABSENT
-    sent_at: Raw = _ABSENT
-    received_at: Raw = _ABSENT
-    channel: Raw = _ABSENT
-    version: Raw = _ABSENT
-    write_key: Raw = _ABSENT
-    project_id: Raw = _ABSENT
-
-
-class _Body(_Content, rename="camel", forbid_unknown_fields=True):
-    """A body beside a header, whose values win."""
-
-    type: Raw = _ABSENT
-    message_id: Raw = _ABSENT
-    anonymous_id: Raw = _ABSENT
-    user_id: Raw = _ABSENT
-    timestamp: Raw = _ABSENT
-    original_timestamp: Raw = _ABSENT
-
-
-class _Direct(Event, rename="camel", omit_defaults=True, kw_only=True, dict=True, forbid_unknown_fields=True):
-    """The event that a body without a header is, once the server's values are set: nearly all go this way.
-
-    A body with other keys, or with values of other types, is not decoded by this and goes by way of `_Body`.
-    """
-
-    source_id: str = ""
-    channel: str = ""
-    received_at: str = ""
-    timestamp: str | None = None  # type: ignore[assignment]  # until the server has found one
-    context: Raw = _ABSENT  # none but the default is left out when the event is written
-    metadata: Raw = msgspec.field(default=_ABSENT, name="_metadata")
-    version: Raw = _ABSENT
-    write_key: Raw = _ABSENT
-    project_id: Raw = _ABSENT
-
-
-class _View(ContextView):
-    """The view that processors share, telling "said nothing" from an explicit null."""
-
-    ip: Any = msgspec.UNSET
-    user_agent: Any = msgspec.UNSET
-
-
-class _Title(Struct):
-    name: Any = None
-    category: Any = None
-
-
-_WIRE = {field.encode_name: field.name for field in msgspec.structs.fields(_Body)}
+_WIRE = {field.encode_name: field.name for field in msgspec.structs.fields(Body)}
 # Not a client's to say, or already in the header: never passed on.
 _STRIPPED = frozenset(_WIRE) - {"_metadata"}
 _OURS = frozenset(("flags", "extra"))
 
-_body_decoder = msgspec.json.Decoder(_Body)
-_decode_direct = msgspec.json.Decoder(_Direct).decode
-_dict_decoder = msgspec.json.Decoder(dict[str, Raw])
-_view_decoder = msgspec.json.Decoder(_View)
-_title_decoder = msgspec.json.Decoder(_Title)
-_encode = msgspec.json.Encoder().encode
+_body: Final = msgspec.json.Decoder(Body).decode
+_direct: Final = msgspec.json.Decoder(Direct).decode
+_members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_view: Final = msgspec.json.Decoder(View).decode
+_title: Final = msgspec.json.Decoder(Title).decode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def build(workspace: Workspace) -> Normalize:
@@ -116,17 +56,16 @@ def normalize(one: Accepted | Bare) -> Event | Drop:
     A number beyond any double where a typed value is read (`context.ip: 1e999`) becomes its text.
     """
     try:
-        if type(one) is Bare:
+        if isinstance(one, Bare):
             try:
                 return _normalized_bare(one)
             except (msgspec.DecodeError, RecursionError):  # a key we do not know, mostly
-                one = one.whole()
-        accepted: Accepted = one  # type: ignore[assignment]
-        return _normalized(accepted)
+                one = whole(one)
+        return _normalized(one)
     except (msgspec.DecodeError, RecursionError):
         pass
     try:
-        return _normalized(_salvaged(one if type(one) is Accepted else one.whole()))  # type: ignore[union-attr]
+        return _normalized(_salvaged(one if isinstance(one, Accepted) else whole(one)))
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         return Drop("unreadable_body", f"the body is not a JSON object that can be decoded: {error}")
 
@@ -141,10 +80,10 @@ def _normalized(accepted: Accepted) -> Event:
 
 
 def _normalized_bare(bare: Bare) -> Event:
-    event, shared = _decode_direct(bare.line), bare.shared
+    event, shared = _direct(bare.line), bare.shared
     if event.flags is not None or event.extra is not None:  # the client's keys only have the names of ours
-        return _normalized(bare.whole())
-    event.timestamp, event.original_timestamp, flags = bare.times(event.timestamp, event.original_timestamp)
+        return _normalized(whole(bare))
+    event.timestamp, event.original_timestamp, flags = times(bare, event.timestamp, event.original_timestamp)
     event.source_id = shared.source_id
     event.channel = shared.channel
     event.received_at = shared.received_at
@@ -152,12 +91,12 @@ def _normalized_bare(bare: Bare) -> Event:
     if flags is not None:
         event.flags = flags
     _forget_unsaid(event)
-    _fill_context(event, shared, _EMPTY if event.context is _ABSENT else event.context)
+    _fill_context(event, shared, EMPTY if event.context is ABSENT else event.context)
     _fill_bodies(event, shared, event.properties, event.traits, event.integrations)
     return event
 
 
-def _forget_unsaid(event: _Direct) -> None:
+def _forget_unsaid(event: Direct) -> None:
     """What a body cannot say, or says by an empty text. Setting costs more than looking, and there is rarely anything."""
     if event.anonymous_id == "":
         event.anonymous_id = None
@@ -167,8 +106,8 @@ def _forget_unsaid(event: _Direct) -> None:
         event.event = None
     if event.group_id is not None or event.previous_id is not None:  # of calls that come with a header
         event.group_id = event.previous_id = None
-    if event.write_key is not _ABSENT or event.version is not _ABSENT or event.project_id is not _ABSENT:
-        event.write_key = event.version = event.project_id = _ABSENT
+    if event.write_key is not ABSENT or event.version is not ABSENT or event.project_id is not ABSENT:
+        event.write_key = event.version = event.project_id = ABSENT
 
 
 def _salvaged(accepted: Accepted) -> Accepted:
@@ -181,30 +120,30 @@ def _salvaged(accepted: Accepted) -> Accepted:
     return msgspec.structs.replace(accepted, **fresh)
 
 
-def _decode(raw: Raw) -> tuple[_Body, dict[str, Raw] | None]:
+def _decode(raw: Raw) -> tuple[Body, dict[str, Raw] | None]:
     try:
-        body = _body_decoder.decode(raw)
+        body = _body(raw)
     except msgspec.ValidationError:
         return _decode_leniently(raw)
-    return body, None if body.metadata is _ABSENT else {"_metadata": body.metadata}
+    return body, None if body.metadata is ABSENT else {"_metadata": body.metadata}
 
 
-def _decode_leniently(raw: Raw) -> tuple[_Body, dict[str, Raw] | None]:
-    fields = _dict_decoder.decode(raw)
-    body = _Body()
+def _decode_leniently(raw: Raw) -> tuple[Body, dict[str, Raw] | None]:
+    fields = _members(raw)
+    body = Body()
     for wire in _WIRE.keys() & fields.keys():
         value: Any = fields[wire]
         if wire in ("event", "name", "category"):
             value = msgspec.json.decode(value)
         setattr(body, _WIRE[wire], value)
     extra = {name: value for name, value in fields.items() if name not in _STRIPPED}
-    for name in _OURS & extra.keys():
-        if codec.joined((extra[name],)) == b"null":  # nothing said under a name of ours
+    for name in _OURS:
+        if name in extra and codec.joined((extra[name],)) == b"null":  # nothing said under a name of ours
             del extra[name]
     return body, extra or None
 
 
-def _event(accepted: Accepted, body: _Body) -> Event:
+def _event(accepted: Accepted, body: Body) -> Event:
     return Event(
         type=accepted.type,
         message_id=accepted.message_id,
@@ -229,10 +168,10 @@ def _fill_context(event: Event, accepted: Accepted | Shared, own: Raw) -> None:
     if accepted.batch_context is not None:
         own = Raw(merge_raw(bytes(accepted.batch_context), _context(event, own)))
     try:
-        view = _view_decoder.decode(own)
+        view = _view(own)
     except msgspec.ValidationError:  # no object
         own = Raw(_context(event, own))
-        view = _view_decoder.decode(own)
+        view = _view(own)
     added = b""
     if view.ip is msgspec.UNSET:
         view.ip = accepted.ip
@@ -282,7 +221,7 @@ def _fill_bodies(
         and event.properties is not None
         and (event.name is None or event.category is None)
     ):
-        title = _title_decoder.decode(event.properties)  # pixels and raw HTTP put both here
+        title = _title(event.properties)  # pixels and raw HTTP put both here
         if event.name is None and type(title.name) is str:
             event.name = title.name
         if event.category is None and type(title.category) is str:
@@ -306,7 +245,7 @@ def _properties(event: Event, raw: Raw) -> Raw | None:
 
 
 def _within_limit(event: Event, properties: Raw) -> Raw:
-    fields = _dict_decoder.decode(properties)
+    fields = _members(properties)
     if len(fields) <= limits.PROPERTIES:
         return properties
     _flag(event, "properties_over_limit")
@@ -322,7 +261,7 @@ def merge_raw(outer: bytes, inner: bytes, depth: int = _MERGE_DEPTH) -> bytes:
     """Deep merge of two JSON values without decoding their leaves; `inner` wins wherever both say something."""
     if outer[:1] != b"{" or inner[:1] != b"{" or depth == 0:
         return inner
-    merged, own = _dict_decoder.decode(outer), _dict_decoder.decode(inner)
+    merged, own = _members(outer), _members(inner)
     for name, value in own.items():
         below = merged.get(name)
         merged[name] = value if below is None else Raw(merge_raw(bytes(below), bytes(value), depth - 1))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from weakref import ref
 
 from headwater import profile
@@ -20,10 +20,12 @@ from headwater.log.protocol import Record
 from headwater.profile import Account, Identity, Membership, Row, User
 from headwater.state.protocol import KeyTable
 
-CACHE_ROWS = 50_000  # decoded rows kept for each kind and half of the cache
-OWN_RECORDS = 50_000  # fingerprints of records we published, so that reading them back costs nothing
-_SEPARATOR, _MARK = b"\x1f\x1d"  # as numbers: looking for one byte is then ten times cheaper
-_KEY_BYTES = 200  # stores cap their keys (LMDB: 511 bytes); longer ids are cut and hashed
+CACHE_ROWS: Final = 50_000  # decoded rows kept for each kind and half of the cache
+OWN_RECORDS: Final = 50_000  # fingerprints of records we published, so that reading them back costs nothing
+# As numbers: looking for one byte is then ten times cheaper.
+_SEPARATOR: Final = 0x1F
+_MARK: Final = 0x1D
+_KEY_BYTES: Final = 200  # stores cap their keys (LMDB: 511 bytes); longer ids are cut and hashed
 
 V = TypeVar("V")
 
@@ -141,9 +143,9 @@ class _Table(Generic[R]):
         return {key: None if row is None else profile.encode(row) for key, row in self.draining.items()}
 
 
-_MISSING_USER = User(id="")
-_MISSING_ACCOUNT = Account(id="")
-_MISSING_IDENTITY = Identity(anonymous_id="")
+_MISSING_USER: Final = User(id="")
+_MISSING_ACCOUNT: Final = Account(id="")
+_MISSING_IDENTITY: Final = Identity(anonymous_id="")
 
 
 class Profiles:

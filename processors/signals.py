@@ -20,33 +20,17 @@ Privacy browsers, screen readers and test labs show several weak signs, so those
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from headwater import codec
 from processors.agents import SOFT, Verdict
+from processors.shapes import Signals
 
 DRIVEN = 90  # the browser or the tool says so itself
 WEAK_MOST = 60  # of all weak signs together: below the default threshold of 80
 VERSION = 1
-
-
-class Signals(Struct):
-    """Version 1 of the object; values of other types than these say nothing."""
-
-    v: Any = None
-    webdriver: Any = None
-    driver: Any = None
-    headless: Any = None
-    mismatch: Any = None
-    languages: Any = None
-    plugins: Any = None
-    outer: Any = None
-    rtt: Any = None
-    permission: Any = None
-    input: Any = None
 
 
 MEANING = {

@@ -13,7 +13,7 @@ from destinations.kit.inspect import Journey as DestinationJourney
 from destinations.kit.inspect import Located, deliveries_of
 from headwater import accepted, codec
 from headwater import event as events
-from headwater.accepted import Unreadable
+from headwater.heading import Unreadable
 from headwater.log import topics
 from headwater.log.protocol import Log, Record, TopicPartition
 

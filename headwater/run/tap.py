@@ -7,9 +7,9 @@ from typing import Any
 
 from headwater import accepted, codec
 from headwater import event as events
-from headwater.accepted import Unreadable
 from headwater.errors import OffsetOutOfRange
 from headwater.event import Accepted
+from headwater.heading import Unreadable
 from headwater.log import topics
 from headwater.log.protocol import Log, TopicPartition
 

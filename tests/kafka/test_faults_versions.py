@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from headwater import accepted, codec, profile
-from headwater.accepted import Shared
 from headwater.clock import SystemClock
 from headwater.errors import SchemaMismatch
+from headwater.heading import Shared
 from headwater.log.protocol import Entry, Log, Record, TopicPartition
 from headwater.log.topics import ACCEPTED, DESTINATION_TOTALS, PROFILES, TOTALS
 from headwater.paths import DataDir

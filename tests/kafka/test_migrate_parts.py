@@ -15,6 +15,7 @@ from destinations.kit.records import Totals as Books
 from headwater import accepted
 from headwater.clock import SystemClock
 from headwater.errors import LogError
+from headwater.heading import Shared, Unreadable
 from headwater.log import moving
 from headwater.log.kafka import KafkaLog
 from headwater.log.protocol import Entry, Log, Position, Record, TopicPartition
@@ -73,7 +74,7 @@ async def stand(log: Log, group: str, tp: TopicPartition, position: Position) ->
 
 def arrivals(begin: int, ends: int) -> Record:
     """What one request left in the log: events of several people under one heading."""
-    shared = accepted.Shared(source_id="api", channel="server", received_at="2026-11-25T10:00:00.000Z")
+    shared = Shared(source_id="api", channel="server", received_at="2026-11-25T10:00:00.000Z")
     bodies = [
         msgspec.json.encode({"type": "track", "event": "E", "messageId": f"m{n}", "userId": f"u{n % 5}"})
         for n in range(begin, ends)
@@ -138,7 +139,7 @@ async def test_backlog_retries_letters_and_counts_are_carried(
             for n, record in await everything(new, ACCEPTED)
             for one in accepted.read_whole(record.value)
         ]
-        assert {(n, one.message_id) for n, one in backlog if not isinstance(one, accepted.Unreadable)} == {
+        assert {(n, one.message_id) for n, one in backlog if not isinstance(one, Unreadable)} == {
             (partition_of(f"u{number % 5}", 3), f"m{number}") for number in range(10, 20)
         }
         books = await funnel(new, ["hook"], NOW.now_ms())

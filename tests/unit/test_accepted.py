@@ -13,7 +13,8 @@ from msgspec import Raw
 from collector.accept import Call, accept, decode
 from collector.outcome import Outcome
 from headwater import event
-from headwater.accepted import Bare, Unreadable, read, read_whole
+from headwater.accepted import read, read_whole
+from headwater.heading import Bare, Unreadable
 from headwater.timestamps import iso
 
 NOW = 1_750_000_000_000
@@ -116,6 +117,16 @@ def test_lines_that_hold_no_event_are_told_and_cost_no_neighbour() -> None:
     )  # a heading, a line, a body
     found = list(read_whole(value))
     assert [type(one) for one in found] == [Unreadable, Unreadable, Unreadable, event.Accepted]
+
+
+def test_a_record_that_is_cut_off_says_so() -> None:
+    """Fewer bodies than are announced: those that are there are events, and what is missing is told."""
+    first, second, _ = judged([item(1), item(2)]).record().split(b"\n")
+    found = list(read_whole(b"\n".join((first, second))))
+    assert [type(one) for one in found] == [event.Accepted, Unreadable]
+    assert isinstance(found[1], Unreadable)
+    assert "2 bodies are announced, 1 are there" in found[1].detail
+    assert found[1].text == b""  # never the heading itself: it would claim the lines that follow it elsewhere
 
 
 def test_times_are_stamped_as_with_a_header() -> None:

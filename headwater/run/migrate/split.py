@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from destinations.kit.records import Delivery, decode_delivery, encode
 from headwater import accepted, event
-from headwater.accepted import Bare, Shared, Unreadable
 from headwater.event import Accepted
+from headwater.heading import Bare, Shared, Unreadable
 from headwater.log.protocol import Record
 from headwater.log.topics import event_key, partition_of
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from headwater.event import Drop, Event
@@ -185,3 +188,27 @@ def test_networks_are_right_at_both_edges() -> None:
     assert table.name_of("2001:db9::") is None
     assert table.name_of("::ffff:10.1.2.3") == "narrow"
     assert table.name_of("no address") is None
+
+
+part = st.integers(-1, 300).map(str) | st.sampled_from(
+    ["", "01", "1e2", " 1", "1 ", "+1", "\u0661", "0x1", "1\n"]
+)
+
+
+@given(st.lists(part, min_size=1, max_size=6).map(".".join) | st.ip_addresses().map(str))
+def test_the_short_way_to_read_an_address_knows_the_same_addresses(text: str) -> None:
+    """What lies in a network that holds everything is exactly what `ipaddress` takes for an address."""
+    try:
+        ip_address(text)
+        known: str | None = "any"
+    except ValueError:
+        known = None
+    assert Networks({"any": ["0.0.0.0/0", "::/0"]}).name_of(text) == known
+
+
+@given(st.ip_addresses(v=4))
+def test_the_short_way_gives_the_same_number(address: Any) -> None:
+    """An address lies in its own network of one, and in no other."""
+    table = Networks({"me": [f"{address}/32"]})
+    assert table.name_of(str(address)) == "me"
+    assert table.name_of(str(address + 1 if int(address) < 2**32 - 1 else address - 1)) is None

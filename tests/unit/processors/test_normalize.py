@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from headwater import codec, limits
-from headwater.accepted import Bare, Shared, encode_shared, heading, read
+from headwater.accepted import encode_shared, heading, read, whole
 from headwater.event import Accepted, Drop, Event, encode
+from headwater.heading import Bare, Shared
 from processors.normalize import merge_raw, normalize
 
 JSON = st.recursive(
@@ -86,7 +87,7 @@ def test_a_body_without_a_header_gives_the_event_it_would_give_with_one(
     value = b"%b\n%b" % (heading(encode_shared(shared), 1), json.dumps(body).encode())
     (bare,) = read(value)
     assert isinstance(bare, Bare)
-    found, expected = normalize(bare), normalize(bare.whole())
+    found, expected = normalize(bare), normalize(whole(bare))
     assert isinstance(found, Event)
     assert isinstance(expected, Event)
     wire = json.loads(encode(found, bytearray()), object_pairs_hook=_no_key_twice)

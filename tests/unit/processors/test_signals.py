@@ -14,6 +14,7 @@ from headwater.event import Event
 from headwater.workspace.model import Bots
 from processors import bots, signals
 from processors.agents import HUMAN, Verdict, judge
+from processors.shapes import Signals
 
 CHROME = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
@@ -85,7 +86,7 @@ values = st.recursive(st.none() | st.booleans() | st.integers() | st.text("ab☃
                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("vx", max_size=4), inner, max_size=4))  # fmt: skip
 
 
-@given(st.dictionaries(st.sampled_from(signals.Signals.__struct_fields__[1:]), values))
+@given(st.dictionaries(st.sampled_from(Signals.__struct_fields__[1:]), values))
 def test_any_object_is_survived_and_never_lowers_a_score(facts: dict[str, Any]) -> None:
     """Pages can send anything."""
     for verdict in (HUMAN, Verdict(70, "malformed", reasons=("agent.blank",))):
