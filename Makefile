@@ -8,7 +8,7 @@ ROUNDS ?= 10
 BROKERS ?= 1
 EVENTS ?= 100000
 
-.PHONY: help demo demo-kafka test js sdk-version sdk-packages check fmt lint types imports unit crash crash-kafka bench bench-sdk sdk-soak docs clean
+.PHONY: help compiled demo demo-kafka test js sdk-version sdk-packages check fmt lint types imports unit crash crash-kafka bench bench-sdk sdk-soak docs clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,13 @@ crash: $(VENV)/.dev ## kill processes at random under load and balance the books
 crash-kafka: $(VENV)/.dev ## the same to a cluster on Kafka: kills, freezes, network cuts, clock jumps (ROUNDS=10 BROKERS=1)
 	$(BIN)/python -m tests.crash.kafka --rounds $(ROUNDS) --brokers $(BROKERS)
 
-bench: $(VENV)/.dev ## measure everything against floor probes, print the table of docs/performance.md
-	$(BIN)/python -m bench
+compiled: $(VENV)/.dev ## build the wheel with its hot modules compiled and unpack it into build/compiled (needs a C compiler)
+	@rm -rf build/wheel build/compiled && mkdir -p build/compiled
+	@HEADWATER_COMPILE=1 $(BIN)/uv build --wheel --python $(BIN)/python --out-dir build/wheel .
+	@$(BIN)/python -m zipfile -e build/wheel/headwater-*.whl build/compiled && ln -s ../../bench build/compiled/bench
+
+bench: compiled ## measure everything, as the image ships it, against floor probes; print the table of docs/performance.md
+	@cd build/compiled && PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(BIN))/python -P -m bench
 
 bench-sdk: $(VENV)/.dev node-deps js-deps ## measure our SDKs beside Segment's, print the table of docs/sdk/performance.md (more than six minutes)
 	@cd sdk/javascript && npm run --silent build -w packages/node
@@ -73,7 +78,7 @@ docs: $(VENV)/.dev ## run every command and code block of the docs
 	$(BIN)/pytest tests/docs
 
 clean: ## remove environments, caches and demo data
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist tests/e2e/node/node_modules sdk/javascript/node_modules sdk/javascript/packages/*/dist
+	rm -rf $(VENV) build .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist tests/e2e/node/node_modules sdk/javascript/node_modules sdk/javascript/packages/*/dist
 
 # --- environments -----------------------------------------------------------------------------------------------------
 # A stamp file says what is installed; it is older than pyproject.toml when something changed.

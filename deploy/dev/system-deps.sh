@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Debian packages that the tests need: a browser for the browser SDK, Node.js for the JavaScript SDKs, Java and Maven for
-# Kafka, systemd to judge its units. Installs only what is missing; without root or apt it says what to install.
+# Kafka, systemd to judge its units, a C compiler. Installs only what is missing; without root or apt it says what to install.
 set -euo pipefail
 
 missing=()
@@ -10,6 +10,9 @@ command -v npm >/dev/null || missing+=(npm)
 java_version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || true
 [ "${java_version:-0}" -ge 17 ] || missing+=(default-jre-headless) # 17 on Debian 12, 21 on Debian 13
 command -v mvn >/dev/null || missing+=(maven)
+command -v cc >/dev/null || missing+=(gcc libc6-dev) # a compiler and Python's headers, for the compiled wheel
+headers=$("${PYTHON:-python3}" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+[ -f "$headers/Python.h" ] || missing+=(python3-dev)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
