@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from headwater_sdk._shell import Claim, Disk
 
 
-GROW_AFTER = 10  # requests: one that is too large again costs its whole timeout
+GROW_AFTER = 2  # requests: after a fault that only looked like a slow network, full ones are soon back
+GROW_AFTER_AT_MOST = 10  # requests, where the network is slow: one that is too large costs its whole timeout
 MOST_EVENT_BYTES = 32_768
 MOST_REQUEST_BYTES = 475_000
 _DISK_RETRY_S = 1.0  # while it refuses to give what waits there
@@ -58,26 +59,32 @@ class Batch:
 class Pace:
     """How many events the network carries in a request: all that are allowed, until a request shows that it is too slow.
 
-    What was halved for that doubles again each time that ten full requests got through.
+    What was halved for that doubles again after two full requests that got through; where the double is too much at once,
+    after four, and so on up to ten.
     """
 
-    __slots__ = ("_allowed", "_through", "most")
+    __slots__ = ("_allowed", "_grow_after", "_grown", "_through", "most")
 
     def __init__(self, allowed: int) -> None:
         self._allowed = self.most = allowed
-        self._through = 0
+        self._grow_after, self._grown, self._through = GROW_AFTER, False, 0
 
     def too_much(self, events: int) -> None:
         """Note that a request of so many events may have been too much; of one event it says nothing about more."""
         if events > 1:
-            self.most, self._through = (events + 1) // 2, 0
+            if self._grown:
+                self._grow_after = min(2 * self._grow_after, GROW_AFTER_AT_MOST)
+            self.most, self._grown, self._through = (events + 1) // 2, False, 0
 
     def through(self, events: int) -> None:
         """Note that a request of so many events was answered."""
-        if self.most < self._allowed and events >= self.most:
-            self._through += 1
-            if self._through == GROW_AFTER:
-                self.most, self._through = min(2 * self.most, self._allowed), 0
+        if events < self.most:
+            return
+        if self._grown:
+            self._grow_after, self._grown = GROW_AFTER, False
+        self._through += 1
+        if self.most < self._allowed and self._through >= self._grow_after:
+            self.most, self._grown, self._through = min(2 * self.most, self._allowed), True, 0
 
 
 class Core:
