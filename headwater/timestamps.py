@@ -99,7 +99,7 @@ def _parse_slowly(text: str) -> int | None:
     text = text.strip()
     if len(text) > 64:  # no timestamp is that long; do not hand an essay to the parser
         return None
-    if text.isascii() and text.lstrip("-").replace(".", "", 1).isdigit() and len(text) >= 9:
+    if text.isascii() and text.removeprefix("-").replace(".", "", 1).isdigit() and len(text) >= 9:
         return parse(float(text))
     text = _FRACTION.sub(lambda found: found[1][:7].replace(",", "."), text, count=1)
     try:

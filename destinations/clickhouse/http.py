@@ -100,7 +100,7 @@ class Interface:
         """Stop the queries of this interface that a client gave this id; what to answer with."""
         tags = [tag for tag, other in self._queries.items() if other == query_id]
         for tag in tags:
-            del self._queries[tag]
+            self._queries.pop(tag, None)  # it may have ended meanwhile
             await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.kill, tag)
         return replace(ask, query=http_drivers.kill_answer(query_id, runs=bool(tags)))
 

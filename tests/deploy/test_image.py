@@ -58,4 +58,9 @@ def test_the_build_context_holds_what_the_wheel_is_made_of_and_no_more() -> None
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     files = [project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml"]
     assert "*" in lines
-    assert {line[1:] for line in lines if line.startswith("!")} == {*packages, *files, "deploy/image"}
+    assert {line[1:] for line in lines if line.startswith("!")} == {
+        *packages,
+        *files,
+        "deploy/image",
+        "deploy/wheel",
+    }
