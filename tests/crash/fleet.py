@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +46,7 @@ class Host:
         self.data, self.stderr, self.clock = folder / "data", folder / "stderr.log", folder / "clock"
         self._arguments = [*arguments, "--workspace", str(workspace), "--dir", str(self.data)]
         self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0  # how long the log was when it was last started
         folder.mkdir(parents=True)
         jump(self.clock, 0)
 
@@ -70,6 +71,7 @@ class Host:
         """Start the process; returns at once."""
         command = [sys.executable, "-m", "tests.crash.jumping", str(self.clock), *self._arguments]
         with self.stderr.open("ab") as errors:
+            self._began = errors.tell()
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, cwd=ROOT)
 
     def send(self, number: signal.Signals) -> None:
@@ -101,6 +103,13 @@ class Host:
         """The end of what it has logged."""
         return self.stderr.read_text(errors="replace")[-size:] if self.stderr.exists() else ""
 
+    def last_error(self) -> str:
+        """Why it ended, as it has logged since its last start: the last line of level error, or else the last line."""
+        with self.stderr.open("rb") as logged:
+            logged.seek(self._began)
+            lines = logged.read().decode(errors="replace").splitlines()
+        return last_error(lines)
+
     def ready(self) -> bool:
         """Whether a collector takes events (its other checks of health included)."""
         return self.answers("/ready") == 200
@@ -115,6 +124,18 @@ class Host:
             return error.code
         except OSError:
             return 0
+
+
+def last_error(lines: Sequence[str]) -> str:
+    """The last line of level error with its trace; the last line of all where Python itself has ended the process."""
+    for line in reversed(lines):
+        try:
+            told = json.loads(line)
+        except json.JSONDecodeError:
+            return line
+        if isinstance(told, dict) and told.get("level") == "error":
+            return "\n".join(str(told[key]) for key in ("message", "exception") if key in told)
+    return lines[-1] if lines else "it has logged nothing"
 
 
 class Fleet:
@@ -212,7 +233,7 @@ class Fleet:
         """Start again what has ended by itself, but for those that are `busy` being killed; yields what it was."""
         for host in self.hosts.values():
             if host.name not in busy and (code := host.ended) is not None:
-                yield f"{host.name} ended by itself with code {code}"
+                yield f"{host.name} ended by itself with code {code}: {host.last_error()}"
                 host.start()
 
     def status(self) -> dict[str, Any]:
@@ -223,6 +244,11 @@ class Fleet:
         assert done.stdout.startswith("{"), f"status: {done.returncode}\n{done.stdout}\n{done.stderr}"
         funnel: dict[str, Any] = json.loads(done.stdout)["funnel"]
         return funnel
+
+    def logs(self) -> dict[str, Path]:
+        """The whole log of every process, the brokers' too."""
+        brokers = {f"broker-{node.id}": node.log for node in self.cluster.nodes}
+        return {name: host.stderr for name, host in self.hosts.items()} | brokers
 
     def sql(self, query: str) -> list[dict[str, Any]]:
         """Rows of the base tables as they are: copies of a row are rows. Raises OSError while nothing answers."""

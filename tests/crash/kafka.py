@@ -4,7 +4,8 @@
 process as separate `headwater` processes on loopback; at random instants one calamity after another (`calamities.py`),
 two of them at a time; then it heals, drains, and compares three books that know nothing of each other: what clients were told
 (`ledger.py`), what a plain read_committed consumer finds in the topics (`audit.py`), and ClickHouse's base table. It prints
-a JSON report and exits 1 where anything acknowledged is lost, anything is there twice, or the sums differ.
+a JSON report and exits 1 where anything acknowledged is lost, anything is there twice, the sums differ, or a process ended
+by itself; the folder it worked in is kept then, and the report says where in it the whole log of every process is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -128,7 +130,8 @@ def crash(
             "refused": ledger.refused,
             **found,
             "problems": problems,
-            "logs": {name: host.tail() for name, host in fleet.hosts.items()} if problems else {},
+            "logs": {name: str(path) for name, path in fleet.logs().items()} if problems else {},
+            "tails": {name: host.tail() for name, host in fleet.hosts.items()} if problems else {},
         }
 
 
@@ -185,20 +188,25 @@ def main() -> int:
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--processors", type=int, default=2)
     parser.add_argument("--seconds-per-round", type=float, default=4)
-    parser.add_argument("--folder", type=Path, help="an empty folder to work in, and to look into afterwards")
+    parser.add_argument(
+        "--folder", type=Path, help="an empty folder to work in; without it, one that stays on a failure"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="headwater-crash-kafka-") as folder:
-        report = crash(
-            options.folder or Path(folder),
-            rounds=options.rounds,
-            seed=options.seed,
-            brokers=options.brokers,
-            processors=options.processors,
-            seconds_per_round=options.seconds_per_round,
-        )
-    for name, tail in report.pop("logs").items():
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="headwater-crash-kafka-"))
+    print(f"working in {folder}", file=sys.stderr)
+    report = crash(
+        folder,
+        rounds=options.rounds,
+        seed=options.seed,
+        brokers=options.brokers,
+        processors=options.processors,
+        seconds_per_round=options.seconds_per_round,
+    )
+    for name, tail in report.pop("tails").items():
         print(f"--- {name}\n{tail}", file=sys.stderr)
     print(json.dumps(report, indent=2))
+    if not report["problems"] and options.folder is None:
+        shutil.rmtree(folder)
     return 1 if report["problems"] else 0
 
 

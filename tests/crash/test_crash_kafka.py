@@ -25,7 +25,7 @@ FIVE = [
 def test_five_calamities_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     """Clients' ledger, a plain consumer of the topics, ClickHouse's base table and `headwater status` agree."""
     report = crash(tmp_path, rounds=5, seed=20_261, seconds_per_round=2, draws=FIVE)
-    assert report["problems"] == [], report["logs"]
+    assert report["problems"] == [], report["tails"]
     assert sum(report["happened"].values()) == 5
     assert report["acknowledged"] > 500
     assert report["processed"] == report["rows"] >= report["acknowledged"]
