@@ -15,9 +15,6 @@ from typing import Any, Protocol
 
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.client import AIOKafkaClient
-from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as KafkaPartition
@@ -26,13 +23,11 @@ from headwater.errors import Fenced, LogError, LogUnavailable, OffsetOutOfRange
 from headwater.log.kafka.cluster import Cluster, connected, release
 from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.failures import TROUBLE, described, reaching
+from headwater.log.kafka.group import Coordinator
 from headwater.log.kafka.place import Place, is_full, make_room
 from headwater.log.protocol import Batch, Listener, Position, TopicPartition
 from headwater.metrics import KAFKA_REBALANCES
 
-SESSION_MS = 6_000  # a member that is silent for so long has lost its partitions
-HEARTBEAT_MS = 500  # how soon members hear of a rebalance
-REBALANCE_MS = 30_000  # how long a member may take to let go
 FETCH_BYTES = 4 << 20  # of one answer, compressed
 WAIT_MS = 500
 # A transaction costs about the same for one event as for a thousand: what comes within this time of the last batches
@@ -92,43 +87,28 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._arrived = asyncio.Event()
         self._fetches: dict[int, asyncio.Task[None]] = {}  # by broker; -1 looks up where to begin
         self._client: AIOKafkaClient | None = None
-        self._coordinator: Any = None
+        self._coordinator: Coordinator | None = None
 
     async def join(self) -> None:
         """Join the group; returns once there is a share. Raises LogUnavailable."""
         client = await connected(self._connection.client(f"consumer-{self.group}"))
         self._client = client
-        prefix = self._cluster.prefix
-        names = {prefix + topic for topic in self.topics}
         try:
             with reaching(f"cannot join the group {self.group!r}"):
                 async with asyncio.timeout(JOIN_S):
-                    await client.set_topics(names)
-                    self._coordinate(client, names)
+                    await client.set_topics({self._cluster.prefix + topic for topic in self.topics})
+                    self._coordinate()
                     await self._settled.wait()
         except BaseException:
             await self._leave()
             raise
         await self._siblings.settle(self.group)
 
-    def _coordinate(self, client: AIOKafkaClient, names: set[str]) -> None:
-        subscription = SubscriptionState()
-        subscription.register_fetch_waiters(set())
-        subscription.fetch_context().__enter__()  # we are never idle in its eyes: a slow poll is no reason to leave
-        assignor = type(
-            "Sticky", (StickyPartitionAssignor,), {"member_assignment": None}
-        )  # it keeps state in its class
-        self._coordinator = GroupCoordinator(
-            client,
-            subscription,
-            group_id=self._cluster.prefix + self.group,
-            session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=HEARTBEAT_MS,
-            rebalance_timeout_ms=REBALANCE_MS,
-            enable_auto_commit=False,
-            assignors=(assignor,),
-        )
-        subscription.subscribe(names, self)
+    def _coordinate(self) -> None:
+        """Begin to join, with a coordinator of our own."""
+        prefix = self._cluster.prefix
+        names = {prefix + topic for topic in self.topics}
+        self._coordinator = Coordinator(self._client, prefix + self.group, names, self)
 
     @property
     def settled(self) -> asyncio.Event:
@@ -209,8 +189,22 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        with reaching(f"the group {self.group!r} does not work"):
-            self._coordinator.check_errors()
+        assert self._coordinator is not None, "joined before"
+        try:
+            with reaching(f"the group {self.group!r} does not work"):
+                self._coordinator.check_errors()
+        except LogUnavailable:
+            self._join_again()
+            raise
+
+    def _join_again(self) -> None:
+        """What the coordinator did not foresee has ended its heartbeats, or all of it; it begins neither by itself."""
+        if self._coordinator is not None and self._coordinator.over:
+            self._coordinator.abandon()
+            self._settled.clear()
+            self._coordinate()
+        else:
+            self.rejoin()
 
     def _drain(self, max_bytes: int) -> list[Batch]:
         order = sorted(tp for tp in self._places if tp not in self._paused)
@@ -328,6 +322,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         }
         try:
             with reaching(f"cannot commit positions of {self.group!r}"):
+                assert self._coordinator is not None, "let go of"
                 async with asyncio.timeout(COMMIT_S):
                     await self._coordinator.commit_offsets(None, offsets)
         except LogUnavailable as error:
@@ -379,12 +374,11 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Let go of everything without a word to the brokers."""
         self._closed = True
         tasks = [*self._fetches.values()]
-        if self._coordinator is not None:
-            kept = self._coordinator
-            own = (kept._coordination_task, kept._heartbeat_task, kept._commit_refresh_task)  # noqa: SLF001
-            tasks += [task for task in own if task is not None]
         for task in tasks:
             task.cancel()
+        if self._coordinator is not None:
+            coordinator, self._coordinator = self._coordinator, None
+            tasks += coordinator.abandon()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._settled.set()
         self._arrived.set()

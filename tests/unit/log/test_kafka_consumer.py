@@ -67,7 +67,8 @@ def member_of(broker: Broker, **places: Place) -> KafkaMember:
         siblings,
     )
     client: Any = SimpleNamespace(cluster=SimpleNamespace(leader_for_partition=lambda tp: tp.partition))
-    member._client, member._coordinator = client, SimpleNamespace(check_errors=lambda: None)
+    working: Any = SimpleNamespace(check_errors=lambda: None)
+    member._client, member._coordinator = client, working
     member._places = {TopicPartition(ACCEPTED, int(name[1:])): place for name, place in places.items()}
     return member
 
