@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from headwater.errors import OffsetOutOfRange
 from headwater.log.kafka.cluster import Cluster
+from headwater.log.kafka.failures import reaching
 from headwater.log.protocol import Bounds, Lag, Position, TopicPartition
 
 LOOK_BYTES = 1 << 20
@@ -38,7 +39,8 @@ async def _lag(cluster: Cluster, tp: TopicPartition, stored: Position | None, bo
         found = await cluster.read(tp, start, LOOK_BYTES)
     except OffsetOutOfRange:  # retention came between the two questions; the next look is right again
         return Lag(tp, position, bounds.end, bounds.end - start, 0)
-    records = [record for record in found.take(LOOK_BYTES) if record.offset < bounds.end]
+    with reaching(f"cannot unpack {tp.topic}[{tp.partition}]"):
+        records = [record for record in found.take(LOOK_BYTES) if record.offset < bounds.end]
     events = sum(record.events for record in records)
     looked = min(found.offset, bounds.end) - start
     if found.offset < bounds.end and looked > 0:

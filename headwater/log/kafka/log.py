@@ -19,6 +19,7 @@ from headwater.log.kafka.appender import Appender, abandon
 from headwater.log.kafka.cluster import LATEST, UNCOMMITTED, Cluster
 from headwater.log.kafka.connection import RECORD_BYTES, Connection
 from headwater.log.kafka.consumer import KafkaMember
+from headwater.log.kafka.failures import reaching
 from headwater.log.kafka.lag import lags
 from headwater.log.kafka.topics import DECLARED, Topics
 from headwater.log.kafka.watch import Watch
@@ -187,7 +188,8 @@ class KafkaLog:
         self._signals.look(tp)
         found = await self._cluster.read(tp, offset, max_bytes)
         self._seen(tp, found.stable)
-        records = found.take(max_bytes)
+        with reaching(f"cannot unpack {tp.topic}[{tp.partition}]"):
+            records = found.take(max_bytes)
         return Batch(*tp, records, found.offset)
 
     async def _whole(self, tp: TopicPartition) -> None:

@@ -4,6 +4,9 @@ In the instant between a reset and aiokafka's hearing of it, its connection writ
 own transports keep quiet then; uvloop's raise RuntimeError, which aiokafka does not expect: the task that keeps a client's
 metadata current ended so, and the client asked former leaders for ever. Here it is what it is, a lost connection.
 
+Where two requests by one connection get no answer in time in the same turn of the loop, and somebody has asked for a new
+connection in between, aiokafka looks for the one to close where it is not any more: KeyError. Here that is a timeout, too.
+
 And a client whose start is cancelled while it asks for its first metadata forgets the connection that it asks by. Here
 that one is closed.
 """
@@ -16,7 +19,7 @@ from typing import Any
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
 
 class _Start:
@@ -38,6 +41,7 @@ def mend() -> None:
             setattr(AIOKafkaConnection, name, _mended(method))
     for owner, name, tidy in (
         (AIOKafkaConnection, "connect", _noted),
+        (AIOKafkaClient, "send", _timed_out),
         (AIOKafkaClient, "bootstrap", _closing),
     ):
         method = getattr(owner, name)
@@ -57,6 +61,19 @@ def _mended(write: Any) -> Any:
             ) from error
 
     return mended
+
+
+def _timed_out(ask: Any) -> Any:
+    @functools.wraps(ask)
+    async def timed_out(client: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return await ask(client, *args, **options)
+        except KeyError as error:
+            if not isinstance(error.__context__, TimeoutError):
+                raise
+            raise RequestTimedOutError("no answer in time, by a connection that was replaced") from error
+
+    return timed_out
 
 
 def _noted(connect: Any) -> Any:
