@@ -11,7 +11,7 @@ import pytest
 
 from headwater import metrics
 from headwater.clock import SystemClock
-from headwater.errors import LogUnavailable, SchemaMismatch, StateError
+from headwater.errors import LogUnavailable, OffsetOutOfRange, SchemaMismatch, StateError
 from headwater.log.protocol import Batch, Bounds, Position, TopicPartition
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED, PROCESSOR_GROUP
 from headwater.paths import DataDir
@@ -262,6 +262,25 @@ async def test_events_lost_by_the_log_are_reported_and_the_rest_is_processed(
         await rig.finish()
     assert "lost before they were processed" in caplog.text
     assert [one["messageId"] for one in await rig.lines(PROCESSED)] == ["a", "c"]
+
+
+async def test_a_gap_in_a_partition_that_is_taken_away_just_then_is_its_next_owners(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The poll has found the gap, the group is dealt out anew: nothing is read on here, and the worker does not end."""
+    rig = Rig()
+    one, consumer = await rig.start()
+    gap = OffsetOutOfRange(ACCEPTED, 0, 1, 5, 9)
+
+    async def taken_away(**_: float) -> list[Batch]:
+        await one.revoked([TopicPartition(ACCEPTED, 0)])
+        await consumer.close()
+        raise gap
+
+    consumer.poll = taken_away  # type: ignore[method-assign]
+    await one._once(consumer)
+    assert "lost before they were processed" in caplog.text
+    await one.close()
 
 
 async def test_a_log_shorter_than_what_was_read_of_it_is_processed_whole(
