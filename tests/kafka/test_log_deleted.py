@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +12,15 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.metadata import MetadataRequest_v5
 
+from headwater.dev.kafka.cluster import Cluster
 from headwater.errors import LogUnavailable
 from headwater.log.kafka import KafkaLog
 from headwater.log.kafka.connection import RECORD_BYTES
 from headwater.log.protocol import Entry, Record, TopicPartition
 from headwater.log.retention import DAY_S, Policy
-from headwater.log.topics import ACCEPTED, PROCESSOR_GROUP
+from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP
 from headwater.workspace.model import KafkaLogSettings
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.kafka
 IN = TopicPartition(ACCEPTED, 0)
@@ -32,7 +35,9 @@ def log_of(bootstrap: str, prefix: str) -> KafkaLog:
 
 
 @pytest.mark.timeout(100)
-async def test_a_deleted_topic_is_made_anew_by_who_appends(kafka: str, topic_prefix: str) -> None:
+async def test_a_deleted_topic_is_made_anew_by_who_appends(
+    kafka: str, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Callers hear that Kafka takes nothing, until the topic is there again; nobody has to start anything again."""
     async with log_of(kafka, topic_prefix) as log:
         await log.append([Entry(*IN, Record(b"before"))])
@@ -55,6 +60,45 @@ async def test_a_deleted_topic_is_made_anew_by_who_appends(kafka: str, topic_pre
         found = (await log.read(IN, 0)).records
     assert {record.value for record in found} == {b"after"}
     assert end == len(found)
+    assert f"topic {ACCEPTED} was not on the brokers any more" in caplog.text
+
+
+@pytest.mark.timeout(200)
+async def test_a_topic_of_which_brokers_did_not_tell_in_time_is_not_told_as_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A producer that is connected asks about its second topic of brokers that have stalled: they have not deleted it."""
+    cluster, other = Cluster(tmp_path / "kafka"), TopicPartition(PROCESSED, 0)
+    with Proxy(cluster.port(1)) as proxy:
+        cluster.advertise(1, proxy.port)
+        await asyncio.to_thread(cluster.start)
+        try:
+            async with log_of(f"127.0.0.1:{proxy.port}", "") as log:
+                await log.append([Entry(*IN, Record(b"before"))])
+                proxy.stall()
+                with pytest.raises(LogUnavailable, match=r"cannot append to events.processed\[0\]"):
+                    await log.append([Entry(*other, Record(b"stalled"))])
+                proxy.heal()
+                await appended(log, Entry(*other, Record(b"after")))
+                records = (await log.read(other, 0)).records
+        finally:
+            await asyncio.to_thread(cluster.stop)
+    assert [record.value for record in records] == [b"after"]
+    assert "any more" not in caplog.text
+
+
+async def appended(log: KafkaLog, entry: Entry) -> int:
+    """Append, again and again until it is taken; how often it was refused."""
+    refused = 0
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await log.append([entry])
+            except LogUnavailable:
+                refused += 1
+                await asyncio.sleep(0.1)
+            else:
+                return refused
 
 
 async def test_a_record_larger_than_kafka_takes_is_refused_at_once(kafka: str, topic_prefix: str) -> None:

@@ -10,6 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from headwater.errors import LogError
 from headwater.log.kafka import KafkaLog
+from headwater.log.kafka import topics as module
 from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.topics import Topics, names, plan
 from headwater.log.retention import DAY_S, Policy
@@ -75,6 +76,13 @@ async def test_a_changed_setting_is_applied_and_the_operators_own_ones_stay(
     )
 
 
+@pytest.fixture
+def _soon_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody restarts the broker of these tests: what it says at first is so."""
+    monkeypatch.setattr(module, "SURE_S", 0.2)
+
+
+@pytest.mark.usefixtures("_soon_sure")
 async def test_another_number_of_partitions_is_refused_with_the_way_to_do_it(
     kafka: str, topic_prefix: str
 ) -> None:
@@ -90,6 +98,7 @@ async def test_another_number_of_partitions_is_refused_with_the_way_to_do_it(
         await KafkaLog(settings(kafka, topic_prefix, 4), policy=lambda: POLICY).__aenter__()
 
 
+@pytest.mark.usefixtures("_soon_sure")
 async def test_more_copies_than_there_are_brokers_is_a_clear_error(kafka: str, topic_prefix: str) -> None:
     """The topic, why, and what to type."""
     three = settings(kafka, topic_prefix).model_copy(update={"replication": 3})

@@ -63,12 +63,12 @@ class Appender:
         connection: Connection,
         clock: Clock,
         announce: Callable[[list[str]], None],
-        gone: Callable[[str], None],
+        doubt: Callable[[str], None],
         queue_bytes: int,
         process: str,
     ) -> None:
-        """`announce` hears of topics that were written to, `gone` of one that the brokers know no longer."""
-        self._connection, self._clock, self._announce, self._gone = connection, clock, announce, gone
+        """`announce` hears of topics that were written to, `doubt` of one that no broker told of."""
+        self._connection, self._clock, self._announce, self._doubt = connection, clock, announce, doubt
         self._queue_bytes, self._queued = queue_bytes, 0
         self._queued_gauge, self._stuck_gauge = KAFKA_WAITING.labels(process), KAFKA_STUCK.labels(process)
         self._lanes: dict[TopicPartition, _Lane] = {}
@@ -171,7 +171,7 @@ class Appender:
         except LogUnavailable as error:
             self._refuse(lane, error)  # at once: letting go of the producer may take a while
             if topic not in producer.client.cluster.topics():
-                self._gone(lane.tp.topic)
+                self._doubt(lane.tp.topic)  # deleted; or the producer is new, and there was no answer in time
             await self._replace(producer)
             return
         for job in lane.sent:

@@ -72,7 +72,7 @@ class KafkaLog:
         self._watch = Watch(Cluster(connection, "watch"), self._signals)
         self._fences = owner.Fences(connection)
         self._appender = Appender(
-            connection, self._clock, self._signals.bump, self._gone, queue_bytes, process
+            connection, self._clock, self._signals.bump, self._doubt, queue_bytes, process
         )
         self._members: set[KafkaMember] = set()
         self._ends: dict[TopicPartition, int] = {}  # of own transactions, not yet seen by a reader here
@@ -295,12 +295,9 @@ class KafkaLog:
         if self._topics is not None:
             await self._topics.ensure({tp.topic for tp in tps})
 
-    def _gone(self, topic: str) -> None:
-        """Somebody deleted a topic: whoever needs it next makes it anew."""
+    def _doubt(self, topic: str) -> None:
+        """Somebody deleted a topic, or a broker does not know of it yet: whoever needs it next looks, and makes it anew."""
         if self._topics is not None:
-            _log.error(
-                "topic %s is not on the brokers any more, and what was in it is lost; it is made anew", topic
-            )
             self._topics.forget(topic)
 
     def _check(self, tp: TopicPartition, records: Sequence[Record]) -> None:

@@ -8,30 +8,29 @@ partition of an event is that of its key, and the state of a processor that of i
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aiokafka import errors
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.protocol.metadata import MetadataRequest
-
 from headwater.errors import LogError, LogUnavailable
 from headwater.log import topics
-from headwater.log.kafka.cluster import CONNECT_S, PATIENCE_S, release
+from headwater.log.kafka.admin import Topic, alter, connected_admin, create, describe
 from headwater.log.kafka.connection import RECORD_BYTES, Connection
-from headwater.log.kafka.failures import reaching
 from headwater.log.retention import TOMBSTONE_S, Policy
 from headwater.log.topics import TopicSpec, spec_of
 
 SLACK_BYTES = 1 << 20  # a batch may be a little larger than its records
 SEGMENT_BYTES = 64 << 20
 LOOKS, LOOK_S = 100, 0.05
-SET_ON_TOPIC = 1  # where a setting comes from, in the broker's answer
+SURE_S, AGAIN_S = (
+    10.0,
+    0.5,
+)  # how long a misfit must be seen before it is believed; the pause between two looks
 _DAY_MS = 86_400_000
 _FOREVER = 2**63 - 1
+
+_log = logging.getLogger(__name__)
 
 DECLARED = (
     topics.ACCEPTED,
@@ -42,17 +41,6 @@ DECLARED = (
     topics.DESTINATION_TOTALS,
     topics.DELIVERIES,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A topic as it should be, or as it is (`replication` 0 where that is not known)."""
-
-    name: str
-    partitions: int
-    replication: int
-    configs: Mapping[str, str]
-    own: Mapping[str, str] = field(default_factory=dict)  # of `configs`, those set on the topic itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +135,39 @@ def _recleaned(topic: Topic, there: Topic) -> str:
     )
 
 
+def _refuse_misfits(needed: Sequence[Topic], found: Mapping[str, Topic]) -> None:
+    for topic in needed:
+        if topic.name in found and found[topic.name].partitions != topic.partitions:
+            raise LogError(f"topic {topic.name} {_resized(topic, found[topic.name])}")
+
+
+async def _until_sure(attempt: Callable[[], Awaitable[None]]) -> None:
+    """Raises LogError once `attempt` has raised nothing else for `SURE_S`.
+
+    A broker that has just come back may describe a topic without all of its partitions, a controller may not count all
+    brokers yet. Each attempt asks a broker chosen anew, so that the misconfiguration that remains is one on all of them.
+    """
+    loop = asyncio.get_running_loop()
+    give_up, told = loop.time() + SURE_S, False
+    while True:
+        try:
+            return await attempt()
+        except LogError as error:
+            if isinstance(error, LogUnavailable) or loop.time() >= give_up:
+                raise
+            if not told:
+                _log.warning("looking again for %.0f s, for brokers may not know all yet: %s", SURE_S, error)
+            told = True
+        await asyncio.sleep(AGAIN_S)
+
+
 class Topics:
     """Looks at topics and changes them; `policy` tells how long records are kept."""
 
     def __init__(self, connection: Connection, policy: Callable[[], Policy]) -> None:
         self._connection, self._policy = connection, policy
         self._there: set[str] = set()
+        self._doubted: set[str] = set()  # were there, and a client was not told of them since
         self._turn = asyncio.Lock()
 
     def wanted(self, names_: Iterable[str]) -> list[Topic]:
@@ -165,30 +180,43 @@ class Topics:
         return plan(needed, await self.found([topic.name for topic in needed]))
 
     def forget(self, name: str) -> None:
-        """Take a topic for missing: somebody deleted it."""
+        """Look at a topic anew: a client was not told of it. It is gone, or a broker does not know all yet."""
         self._there.discard(name)
+        self._doubted.add(name)
 
     async def ensure(self, names_: Iterable[str]) -> None:
         """Make what is missing. Raises LogUnavailable, or LogError for topics that do not fit the settings."""
         if not (missing := set(names_) - self._there):
             return
         async with self._turn:
-            needed = self.wanted(sorted(missing - self._there))
-            found = await self.found([topic.name for topic in needed], configs=False)
-            for topic in needed:
-                if topic.name in found and found[topic.name].partitions != topic.partitions:
-                    raise LogError(f"topic {topic.name} {_resized(topic, found[topic.name])}")
-            if creating := [topic for topic in needed if topic.name not in found]:
-                async with connected_admin(self._connection) as admin:
-                    await _create(admin, creating)
-                await self._seen([topic.name for topic in creating])
+            missing -= self._there
+            await _until_sure(lambda: self._make(sorted(missing)))
             self._there |= missing
+            self._doubted -= missing
 
-    async def _seen(self, full_names: Sequence[str]) -> None:
-        """Wait until brokers know of what the controller has made. Raises LogUnavailable."""
+    async def _make(self, names_: Sequence[str]) -> None:
+        needed = self.wanted(names_)
+        found = await self.found([topic.name for topic in needed], configs=False)
+        _refuse_misfits(needed, found)
+        if creating := [topic for topic in needed if topic.name not in found]:
+            async with connected_admin(self._connection) as admin:
+                made = await create(admin, creating)
+            self._tell_of_lost(made)
+            _refuse_misfits(creating, await self._seen([topic.name for topic in creating]))
+
+    def _tell_of_lost(self, made: Sequence[str]) -> None:
+        """That a topic was gone is certain where the controller has made it: one that is there it makes no second time."""
+        for name in self._doubted:
+            if self._connection.settings.topic_prefix + name in made:
+                _log.error(
+                    "topic %s was not on the brokers any more: what was in it is lost, it is made anew", name
+                )
+
+    async def _seen(self, full_names: Sequence[str]) -> dict[str, Topic]:
+        """Wait until brokers know of what the controller has. Raises LogUnavailable."""
         for _ in range(LOOKS):
-            if len(await self.found(full_names, configs=False)) == len(full_names):
-                return
+            if len(found := await self.found(full_names, configs=False)) == len(full_names):
+                return found
             await asyncio.sleep(LOOK_S)
         raise LogUnavailable(
             f"Kafka: topics were created and yet are not known: {', '.join(full_names)}; try again"
@@ -197,85 +225,15 @@ class Topics:
     async def found(self, full_names: Sequence[str], *, configs: bool = True) -> dict[str, Topic]:
         """Those of the topics that exist. Raises LogUnavailable."""
         async with connected_admin(self._connection) as admin:
-            request = MetadataRequest(list(full_names), allow_auto_topic_creation=False)
-            answer = await admin._send_request(request)  # noqa: SLF001 - its public way hides the errors of topics
-            shapes = {}
-            for code, name, _, parts in answer.topics:
-                if code == errors.UnknownTopicOrPartitionError.errno:
-                    continue
-                if code and code != errors.LeaderNotAvailableError.errno:
-                    raise errors.for_code(code)(name)
-                shapes[name] = (len(parts), min((len(part[3]) for part in parts), default=0))
-            values = await _configs_of(admin, list(shapes)) if configs and shapes else {}
-        return {name: Topic(name, *shape, *values.get(name, ({}, {}))) for name, shape in shapes.items()}
+            return await describe(admin, full_names, configs=configs)
 
     async def apply(self, changes: Sequence[Change]) -> None:
         """Create and alter; refused changes are left out. Raises LogUnavailable or LogError."""
         creating = [change.wanted for change in changes if change.kind == "create"]
         async with connected_admin(self._connection) as admin:
             if creating:
-                await _create(admin, creating)
+                await create(admin, creating)
                 await self._seen([topic.name for topic in creating])
             for change in changes:
-                if change.kind == "alter":
-                    await _alter(admin, change)
-
-
-@contextlib.asynccontextmanager
-async def connected_admin(connection: Connection) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client for the length of a block. Raises LogUnavailable for everything that goes wrong on the way."""
-    admin = connection.admin()
-    try:
-        with reaching("cannot look at the topics"):
-            async with asyncio.timeout(PATIENCE_S):
-                await admin.start()
-                yield admin
-    finally:
-        await release(admin)
-
-
-async def _create(admin: AIOKafkaAdminClient, creating: Sequence[Topic]) -> None:
-    asked = [
-        NewTopic(topic.name, topic.partitions, topic.replication, topic_configs=dict(topic.configs))
-        for topic in creating
-    ]
-    answer = await admin.create_topics(asked, timeout_ms=int(CONNECT_S * 1000))
-    for name, code, *message in answer.topic_errors:
-        if code and code != errors.TopicAlreadyExistsError.errno:
-            why = next((text for text in message if text), "") or errors.for_code(code).__name__
-            raise LogError(
-                f"topic {name} cannot be created: {why}; create it with `headwater topics apply` as a user who may, or "
-                "set log.replication and log.min_insync_replicas to what the cluster has"
-            )
-
-
-async def _alter(admin: AIOKafkaAdminClient, change: Change) -> None:
-    """Set what differs. The request replaces all of a topic's settings, so those of the operator's own go with it."""
-    values = {**change.kept, **change.configs}
-    answers = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, change.topic, values)])
-    for answer in answers:
-        for code, message, *_ in answer.resources:
-            if code:
-                raise LogError(
-                    f"topic {change.topic}: the broker refuses its settings: {message or errors.for_code(code).__name__}"
-                )
-
-
-async def _configs_of(
-    admin: AIOKafkaAdminClient, names_: Sequence[str]
-) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
-    """Of each topic all settings in force, and those that were set on the topic itself."""
-    values: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names_]
-    for answer in await admin.describe_configs(resources):
-        for code, message, _, name, entries in answer.resources:
-            if code:
-                raise LogError(
-                    f"topic {name}: its settings cannot be read: {message or errors.for_code(code).__name__}"
-                )
-            force = {entry[0]: entry[1] or "" for entry in entries}
-            values[name] = (
-                force,
-                {entry[0]: entry[1] or "" for entry in entries if entry[3] == SET_ON_TOPIC},
-            )
-    return values
+                if change.kind == "alter":  # of all settings, so the operator's own go with it
+                    await alter(admin, change.topic, {**change.kept, **change.configs})
