@@ -23,7 +23,8 @@ TROUBLE = (
     OSError,
     TimeoutError,
     AssertionError,
-)  # aiokafka asserts what a race can falsify
+    errors.IllegalOperation,
+)  # the last two: aiokafka asserts what a race can falsify, and says "not in transaction" once one of its steps has failed
 
 
 def described(error: BaseException) -> str:

@@ -176,9 +176,9 @@ async def _commit(
     if positions:
         steps.append(_advance(producer, prefix, claim.group, positions))
     results = await asyncio.gather(*steps, return_exceptions=True)
-    for result in results:  # all of it is written before any of it is committed
-        if isinstance(result, BaseException):
-            raise result
+    if failures := [result for result in results if isinstance(result, BaseException)]:
+        # nothing is committed before all of it is written; where one step was fenced, the others only hear that it is over
+        raise next((failure for failure in failures if is_fence(failure)), failures[0])
     await producer.commit_transaction()
     return {tp: end for tp, end in zip(outputs, results, strict=False) if isinstance(end, int)}
 
