@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -80,12 +81,12 @@ def create(path: Path) -> None:
 
 def build(connection: sqlite3.Connection) -> None:
     """Lay the schema into an empty database and close the connection."""
-    connection.executescript(
-        f"PRAGMA page_size={PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous=FULL;"
-        f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; PRAGMA application_id={APPLICATION_ID}; COMMIT;"
-        "PRAGMA journal_mode=WAL;"
-    )
-    connection.close()
+    with closing(connection):
+        connection.executescript(
+            f"PRAGMA page_size={PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous=FULL;"
+            f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; PRAGMA application_id={APPLICATION_ID}; COMMIT;"
+            "PRAGMA journal_mode=WAL;"
+        )
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -95,12 +96,13 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        prepare_writer(connection)
+        with _closed_where_it_fails(connection):
+            prepare_writer(connection)
+            check_version(connection, path)
     except (sqlite3.OperationalError, OSError) as error:
         raise LogUnavailable(f"{path}: cannot be opened for writing: {error}") from error
     except sqlite3.DatabaseError as error:
         raise Corrupt(f"{path}: {error}; restore it from a backup") from error
-    check_version(connection, path)
     return connection
 
 
@@ -129,9 +131,10 @@ def open_for_reading(path: Path) -> sqlite3.Connection | None:
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute("PRAGMA busy_timeout=1000").fetchall()
-        connection.execute("PRAGMA query_only=1").fetchall()
-        check_version(connection, path)
+        with _closed_where_it_fails(connection):
+            connection.execute("PRAGMA busy_timeout=1000").fetchall()
+            connection.execute("PRAGMA query_only=1").fetchall()
+            check_version(connection, path)
     except sqlite3.OperationalError as error:
         raise LogUnavailable(
             f"{path}: cannot be read as user {os.geteuid()}: {error}; run this as the owner of the folder"
@@ -141,12 +144,21 @@ def open_for_reading(path: Path) -> sqlite3.Connection | None:
     return connection
 
 
+@contextmanager
+def _closed_where_it_fails(connection: sqlite3.Connection) -> Iterator[None]:
+    """Nobody has the connection yet; it would stay open as long as the error is kept, and the file with it."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
     """Raises LogError for a file that another version of Headwater or another program has made."""
     ((application,),) = connection.execute("PRAGMA application_id").fetchall()
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
     if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
-        connection.close()
         kind = (
             "a newer Headwater"
             if application == APPLICATION_ID and version > SCHEMA_VERSION

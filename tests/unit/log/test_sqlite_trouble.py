@@ -7,14 +7,17 @@ import os
 import resource
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from headwater.clock import ManualClock
 from headwater.errors import AlreadyRunning, Corrupt, LogError, LogUnavailable
 from headwater.log.protocol import Entry, Position, Record, TopicPartition
 from headwater.log.sqlite import WRITERS, SqliteLog
+from headwater.log.sqlite_file import open_for_reading, open_for_writing
 from headwater.log.sqlite_sheet import Sheet
 from headwater.log.sqlite_writer import Committer
 from headwater.log.topics import ACCEPTED, PROCESSED, PROCESSOR_GROUP, PROFILES, Writer
@@ -239,6 +242,20 @@ async def test_a_file_that_is_not_a_database_is_loud(data: DataDir, clock: Manua
     with pytest.raises(Corrupt, match="not a database"):
         await SqliteLog(data, clock, writers=["collector"]).__aenter__()
     assert path.read_bytes() == b"garbage" * 1000
+
+
+@pytest.mark.parametrize("open_it", [open_for_reading, open_for_writing])
+def test_a_refused_file_is_let_go(tmp_path: Path, open_it: Callable[[Path], object]) -> None:
+    """At once, not when the error is forgotten: a process that tries again keeps no descriptor of each attempt."""
+    path = tmp_path / "collector.db"
+    path.write_bytes(b"garbage" * 1000)
+    with pytest.raises(Corrupt, match="not a database") as kept:
+        open_it(path)
+    open_files = [one.path for one in psutil.Process().open_files()]
+    assert str(path) not in open_files
+    assert kept.value.__cause__ is not None, (
+        "the error is still there, and with it the frames that held the connection"
+    )
 
 
 async def test_a_backup_taken_while_writing_is_a_working_log(
