@@ -52,6 +52,11 @@ class Authority:
         here = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
         certificate = (
             _builder(_name(name), self._name, key.public_key())
+            .add_extension(
+                # without it Python refuses from 3.13 on: it verifies by the letter of RFC 5280
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
             .add_extension(x509.SubjectAlternativeName(here), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
