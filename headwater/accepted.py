@@ -98,7 +98,7 @@ def read(value: bytes | None) -> Iterator[Accepted | Bare | Unreadable]:
         except (msgspec.DecodeError, RecursionError) as error:
             yield Unreadable(line.removesuffix(b"\n"), str(error))
             continue
-        shared, end = found.shared, at + max(0, found.bodies)
+        shared, end = found.shared, at + found.bodies
         received = timestamps.parse(shared.received_at) or 0
         sent = sent_of_all(shared.sent_at, received)
         for body in lines[at:end]:

@@ -14,7 +14,10 @@ Json = Any  # the JSON border: what a decoder returned
 
 EMPTY_OBJECT: Final = b"{}"
 _DIGITS: Final = (
-    300  # an integer with more is beyond any double, and with some thousands beyond Python's own parser
+    300  # an integer with more is beyond any double; with some thousands, beyond Python's own parser
+)
+_LEVELS: Final = (
+    400  # of nesting that are repaired: fewer than the interpreter's stack holds, so that none ever counts
 )
 BOM: Final = b"\xef\xbb\xbf"
 # As numbers: `10 in raw` takes a tenth of `b"\n" in raw`, which tries its left side as an index first.
@@ -103,7 +106,8 @@ def salvage(data: bytes | msgspec.Raw) -> Json:
         return _scrubbed(
             json.loads(
                 text, parse_constant=lambda _: None, parse_float=_finite_or_text, parse_int=_integer_or_text
-            )
+            ),
+            _LEVELS,
         )
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
@@ -118,14 +122,20 @@ def _finite_or_text(text: str) -> float | str:
     return number if math.isfinite(number) else text
 
 
-def _scrubbed(value: Json) -> Json:
+def _scrubbed(value: Json, levels: int) -> Json:
+    if levels == 0:
+        raise ValueError("JSON is nested too deeply")
     if type(value) is str:
-        return value.encode("utf-8", "replace").decode()
+        return _clean(value)
     if type(value) is list:
-        return [_scrubbed(item) for item in value]
+        return [_scrubbed(item, levels - 1) for item in value]
     if type(value) is dict:
-        return {_scrubbed(key): _scrubbed(item) for key, item in value.items()}
+        return {_clean(key): _scrubbed(item, levels - 1) for key, item in value.items()}
     return value
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _finite(text: str) -> float | None:

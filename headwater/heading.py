@@ -5,9 +5,9 @@ Apart from the functions, which may be compiled (docs/operator/install.md): a co
 
 from __future__ import annotations
 
-from typing import final
+from typing import Annotated, final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from headwater.event import Channel, OptionalRaw
 from headwater.stamp import Sent
@@ -30,7 +30,7 @@ class Heading(Struct, gc=False):
     """The line before events that share: how many lines of bodies follow."""
 
     shared: Shared
-    bodies: int
+    bodies: Annotated[int, Meta(ge=0)]
 
 
 class Bare(Struct, frozen=True, gc=False):

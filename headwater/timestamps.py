@@ -88,11 +88,15 @@ def parse(value: object) -> int | None:
     """Milliseconds since 1970 of an ISO-8601 string or an epoch number, or None where it is neither."""
     if type(value) is str:
         return _parse_slowly(value) if (ms := canonical(value)) is None else ms
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if value != value or abs(value) > MAX_MS:  # noqa: PLR0124 - NaN is the one value unequal to itself
-        return None
-    return _in_range(round(value * 1000) if abs(value) < _SECONDS_BELOW else round(value))
+    if type(value) is int:  # by itself: it may be beyond any float
+        return _of_number(value) if abs(value) <= MAX_MS else None
+    if type(value) is float:
+        return _of_number(value) if abs(value) <= MAX_MS else None  # which NaN is not
+    return None
+
+
+def _of_number(number: float) -> int | None:
+    return _in_range(round(number * 1000) if abs(number) < _SECONDS_BELOW else round(number))
 
 
 def _parse_slowly(text: str) -> int | None:

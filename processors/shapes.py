@@ -16,8 +16,8 @@ from headwater.event import ContextView, Event
 ABSENT, EMPTY = Raw(b""), Raw(EMPTY_OBJECT)
 
 
-class Content(Struct, rename="camel", forbid_unknown_fields=True):
-    """What stock SDKs send, but for ids and times. Raw fields are not even decoded: nothing reads them here."""
+class Body(Struct, rename="camel", forbid_unknown_fields=True):
+    """What stock SDKs send, beside a header whose values win. Raw fields are not even decoded: nothing reads them here."""
 
     context: Raw = EMPTY
     properties: Raw = ABSENT
@@ -35,11 +35,6 @@ class Content(Struct, rename="camel", forbid_unknown_fields=True):
     version: Raw = ABSENT
     write_key: Raw = ABSENT
     project_id: Raw = ABSENT
-
-
-class Body(Content, rename="camel", forbid_unknown_fields=True):
-    """A body beside a header, whose values win."""
-
     type: Raw = ABSENT
     message_id: Raw = ABSENT
     anonymous_id: Raw = ABSENT

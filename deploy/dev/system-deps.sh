@@ -10,9 +10,16 @@ command -v npm >/dev/null || missing+=(npm)
 java_version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || true
 [ "${java_version:-0}" -ge 17 ] || missing+=(default-jre-headless) # 17 on Debian 12, 21 on Debian 13
 command -v mvn >/dev/null || missing+=(maven)
-command -v cc >/dev/null || missing+=(gcc libc6-dev) # a compiler and Python's headers, for the compiled wheel
+# the compiler that built this Python, and its headers: for the wheel with compiled modules
+compiler=$("${PYTHON:-python3}" -c 'import sysconfig; print((sysconfig.get_config_var("CC") or "cc").split()[0])')
+command -v "$compiler" >/dev/null || missing+=(gcc libc6-dev)
 headers=$("${PYTHON:-python3}" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-[ -f "$headers/Python.h" ] || missing+=(python3-dev)
+if [ ! -f "$headers/Python.h" ]; then
+  case $headers in
+    /usr/include/*) missing+=(python3-dev) ;; # Debian's own Python; another brings its headers along, or cannot compile
+    *) echo "The tests compile modules, and $headers/Python.h is missing: install the headers of ${PYTHON:-python3}." >&2; exit 1 ;;
+  esac
+fi
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 [ ${#missing[@]} -eq 0 ] && exit 0
 

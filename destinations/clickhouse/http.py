@@ -32,6 +32,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _OK = ("/", "/ping", "/replicas_status")
+KILLS, KILL_S = (
+    20,
+    0.1,
+)  # how often a query is told to stop before its client hears that it will; the pause between
 
 
 class Interface:
@@ -44,6 +48,8 @@ class Interface:
         self._slots = asyncio.Semaphore(limits.concurrent)
         self._waiting = 0
         self._queries: dict[str, str] = {}  # tag -> the client's id of a query that waits or runs
+        self._running: set[str] = set()  # those of them that have a slot
+        self._stopped: set[str] = set()  # and those that a client has stopped
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -90,18 +96,25 @@ class Interface:
         self._queries[ask.tag] = exchange.query_id
         try:
             async with self._slot():
-                if ask.tag not in self._queries:
+                if ask.tag in self._stopped:
                     raise Refused("Query was cancelled while it waited", 394, "QUERY_WAS_CANCELLED")
+                self._running.add(ask.tag)
                 await self._run(exchange, ask)
         finally:
-            self._queries.pop(ask.tag, None)
+            del self._queries[ask.tag]
+            self._running.discard(ask.tag)
+            self._stopped.discard(ask.tag)
 
     async def _stop(self, query_id: str, ask: http_request.Ask) -> http_request.Ask:
         """Stop the queries of this interface that a client gave this id; what to answer with."""
-        tags = [tag for tag, other in self._queries.items() if other == query_id]
-        for tag in tags:
-            self._queries.pop(tag, None)  # it may have ended meanwhile
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.kill, tag)
+        tags = {tag for tag, other in self._queries.items() if other == query_id}
+        self._stopped |= tags
+        for _ in range(KILLS):  # again and again: the engine does not know of a query that has just begun
+            for tag in tags & self._running:
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.kill, tag)
+            if not tags & self._running:
+                break
+            await asyncio.sleep(KILL_S)
         return replace(ask, query=http_drivers.kill_answer(query_id, runs=bool(tags)))
 
     def _authenticate(self, wanted: http_request.Wanted) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 
 from headwater.run.settings import DEFAULT_PORT
 from tests.support.deploying import DEPLOY, ROOT, dockerfile, image_environment, tool, variables
@@ -58,9 +59,6 @@ def test_the_build_context_holds_what_the_wheel_is_made_of_and_no_more() -> None
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     files = [project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml"]
     assert "*" in lines
-    assert {line[1:] for line in lines if line.startswith("!")} == {
-        *packages,
-        *files,
-        "deploy/image",
-        "deploy/wheel",
-    }
+    hook = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["path"]
+    scripts = {"deploy/image", str(Path(hook).parent)}
+    assert {line[1:] for line in lines if line.startswith("!")} == {*packages, *files, *scripts}

@@ -143,3 +143,11 @@ def test_times_are_stamped_as_with_a_header() -> None:
     bare = whole(accept(found, CALL, lambda _: "g").record())
     assert bare == whole(accept(found, CALL, lambda _: "g", headers=True).record())
     assert bare[2].flags == ["timestamp_unparsable"]
+
+
+def test_a_heading_that_counts_backwards_is_read_once() -> None:
+    """Corrupt: the lines behind it are judged each by itself, and reading comes to an end."""
+    record = judged([item(1), item(2)]).record()
+    found = list(read_whole(record.replace(b'"bodies":2', b'"bodies":-2')))
+    assert b'"bodies":2' in record
+    assert [type(one) for one in found] == [Unreadable, Unreadable, Unreadable]

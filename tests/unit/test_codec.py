@@ -56,3 +56,15 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
     """Also what is nested too deeply to be read."""
     with pytest.raises(ValueError, match=r".+"):
         codec.read(text)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_what_is_repaired_is_nested_to_a_fixed_depth(opening: str, closing: str) -> None:
+    """The same wherever it is called and however it is built: 399 levels above a number, not one more."""
+    for levels, readable in ((399, True), (400, False), (600, False), (5_000, False)):
+        text = (opening * levels + "1e999" + closing * levels).encode()
+        if readable:
+            assert codec.salvage(text)
+        else:
+            with pytest.raises(ValueError, match="nested too deeply"):
+                codec.salvage(text)

@@ -110,7 +110,10 @@ def test_without_any_time_of_the_event_it_happened_when_it_arrived() -> None:
     assert (sent.timestamp, sent.original, sent.sent) == (NOW, NOW - 7_000, NOW - 7_000)
 
 
-@pytest.mark.parametrize("bad", ["yesterday", "2024-13-45", True, [], {}, float("nan"), "9" * 400])
+@pytest.mark.parametrize(
+    "bad",
+    ["yesterday", "2024-13-45", True, [], {}, float("nan"), "9" * 400, "--1234567890", 10**400, -(10**400)],
+)
 def test_what_cannot_be_read_counts_as_missing_and_leaves_a_flag(bad: object) -> None:
     """An unparsable timestamp never refuses the event."""
     found = stamp(NOW, "server", timestamp=bad)

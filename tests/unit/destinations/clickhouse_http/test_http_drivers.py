@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from destinations.clickhouse import http_drivers, http_guard
+from destinations.clickhouse.readonly import Reader
 
 from .conftest import LIMITS, Running
 from .test_http_blocks import unpacked
@@ -133,3 +134,24 @@ def test_a_waiting_query_is_stopped_before_it_runs(clickhouse: Running) -> None:
             clickhouse.post(f"KILL QUERY WHERE query_id = 'q-{number}'")
         assert late.result(20).headers["x-clickhouse-exception-code"] == "394"
         assert all(one.result(20).headers["x-clickhouse-exception-code"] == "394" for one in heavy)
+
+
+@pytest.mark.engine
+def test_a_query_that_has_just_begun_is_stopped_too(
+    clickhouse: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine does not know of it yet when it is first told to stop it."""
+    kill, told = Reader.kill, list[str]()
+
+    def late(reader: Reader, tag: str) -> None:
+        told.append(tag)
+        if len(told) > 3:
+            kill(reader, tag)
+
+    with ThreadPoolExecutor(1) as pool:
+        heavy = pool.submit(clickhouse.get, HEAVY.format(tag="early"), query_id="early")
+        wait_for(clickhouse, "early", 1)
+        monkeypatch.setattr(Reader, "kill", late)
+        assert clickhouse.post("KILL QUERY WHERE query_id = 'early'").text == "waiting\tearly\tdefault\n"
+        assert heavy.result(20).headers["x-clickhouse-exception-code"] == "394"
+    assert len(told) > 3
