@@ -32,10 +32,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _OK = ("/", "/ping", "/replicas_status")
-KILLS, KILL_S = (
-    20,
-    0.1,
-)  # how often a query is told to stop before its client hears that it will; the pause between
+KILLS = 20  # how often a query is told to stop before its client hears that it will
+KILL_S = 0.1  # the pause between
 
 
 class Interface:

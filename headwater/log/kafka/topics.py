@@ -23,10 +23,8 @@ from headwater.log.topics import TopicSpec, spec_of
 SLACK_BYTES = 1 << 20  # a batch may be a little larger than its records
 SEGMENT_BYTES = 64 << 20
 LOOKS, LOOK_S = 100, 0.05
-SURE_S, AGAIN_S = (
-    10.0,
-    0.5,
-)  # how long a misfit must be seen before it is believed; the pause between two looks
+SURE_S = 10.0  # how long a misfit must be seen before it is believed
+AGAIN_S = 0.5  # the pause between two looks
 _DAY_MS = 86_400_000
 _FOREVER = 2**63 - 1
 
