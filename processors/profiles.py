@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final, Generic, TypeVar
-from weakref import ref
 
 from headwater import profile
 from headwater.log.protocol import Record
@@ -31,20 +30,23 @@ V = TypeVar("V")
 
 
 class _Young(dict[str, V]):
-    """The young half of a cache; asks its owner for what it has not.
+    """The young half of a cache. It has the old half, and takes from there what it is asked for, while there is room.
 
-    It does not keep the owner: where a partition is let go of, its rows are to be free at once, without a look for cycles.
+    It does not know the cache, not even weakly: objects of compiled classes go without a word to their weak references.
     """
 
-    __slots__ = ("_owner",)
+    __slots__ = ("_half", "old")
 
-    def __init__(self, owner: Recent[V]) -> None:
+    def __init__(self, half: int, old: dict[str, V]) -> None:
         super().__init__()
-        self._owner = ref(owner)
+        self._half = half
+        self.old = old
 
     def __missing__(self, key: str) -> V | None:
-        owner = self._owner()
-        return None if owner is None else owner.old_one(key)
+        found = self.old.get(key)
+        if found is not None and len(self) < self._half:
+            self[key] = found
+        return found
 
 
 class Recent(Generic[V]):
@@ -54,38 +56,31 @@ class Recent(Generic[V]):
     the young half now, and nothing more where the key is found there.
     """
 
-    __slots__ = ("__weakref__", "_half", "_old", "_young", "get")
+    __slots__ = ("_half", "_young", "get")
 
     def __init__(self, half: int) -> None:
         self._half = half
-        self._old: dict[str, V] = {}
-        self._begin()
+        self._begin({})
 
     def put(self, key: str, value: V) -> None:
         """Remember, and forget the oldest half when there is no room."""
         if len(self._young) >= self._half:
-            self._old = self._young
-            self._begin()
+            young = self._young
+            young.old = {}
+            self._begin(young)
         self._young[key] = value
 
-    def _begin(self) -> None:
-        self._young: dict[str, V] = _Young(self)
+    def _begin(self, old: dict[str, V]) -> None:
+        self._young: _Young[V] = _Young(self._half, old)
         self.get: Callable[[str], V | None] = self._young.__getitem__
-
-    def old_one(self, key: str) -> V | None:
-        """What is not young; asked for again, it is."""
-        found = self._old.get(key)
-        if found is not None:
-            self.put(key, found)
-        return found
 
     def drop(self, key: str) -> None:
         """Forget one key."""
         self._young.pop(key, None)
-        self._old.pop(key, None)
+        self._young.old.pop(key, None)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._young) + len(self._young.old)
 
 
 def part(text: str) -> bytes:

@@ -164,6 +164,35 @@ def test_an_undone_link_falls_back_to_the_one_before() -> None:
     assert row.user_id == "v"
 
 
+def test_a_cache_holds_at_most_two_halves() -> None:
+    """What is asked for is kept, what is not is forgotten first; reading never makes a cache larger than it may be."""
+    cache: Recent[int] = Recent(3)
+    for number in range(4):
+        cache.put(str(number), number)
+    assert [cache.get(str(number)) for number in (0, 9)] == [0, None]
+    for number in range(4, 6):
+        cache.put(str(number), number)
+    assert [cache.get(str(number)) for number in range(6)] == [0, None, None, 3, 4, 5]
+    cache.drop("0")
+    cache.drop("4")
+    assert [cache.get(str(number)) for number in range(6)] == [None, None, None, 3, None, 5]
+    for number in range(100):
+        cache.put(str(number), number)
+        found = [cache.get(str(before)) for before in range(number + 1)]
+        assert found[number] == number
+        assert len(cache) <= 6
+
+
+def test_a_lookup_outlives_its_cache() -> None:
+    """Nobody should keep one, yet it answers from what it has."""
+    cache: Recent[int] = Recent(1)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    get = cache.get
+    del cache
+    assert [get("a"), get("b"), get("c")] == [1, 2, None]
+
+
 def test_a_cache_that_is_let_go_of_is_free_at_once() -> None:
     """The cycle collector runs rarely in a processor, and a partition that is taken away leaves a hundred thousand rows."""
 
