@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from headwater import event, timestamps
+from headwater import codec, event, timestamps
 from headwater.event import Accepted
 from headwater.heading import Bare, Heading, Ids, Shared, Unreadable
 from headwater.stamp import sent_of_all, stamp
@@ -61,7 +61,7 @@ def times(bare: Bare, timestamp: str | None, original: str | None) -> Times:
 
 
 def whole(bare: Bare) -> Accepted:
-    """The same event with a header. Raises msgspec.DecodeError for a body the collector would not have taken."""
+    """The same event with a header. Raises one of `codec.REFUSED` for a body the collector would not have taken."""
     ids, shared = _ids(bare.line), bare.shared
     timestamp, original, flags = times(bare, ids.timestamp, ids.original_timestamp)
     return Accepted(
@@ -95,7 +95,7 @@ def read(value: bytes | None) -> Iterator[Accepted | Bare | Unreadable]:
                 yield event.decode_accepted(line)
                 continue
             found = _heading(line)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except codec.REFUSED as error:
             yield Unreadable(line.removesuffix(b"\n"), str(error))
             continue
         shared, end = found.shared, at + found.bodies
@@ -119,5 +119,5 @@ def read_whole(value: bytes | None) -> Iterator[Accepted | Unreadable]:
             continue
         try:
             yield whole(one)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except codec.REFUSED as error:
             yield Unreadable(one.body, str(error))

@@ -13,6 +13,8 @@ import orjson
 Json = Any  # the JSON border: what a decoder returned
 
 EMPTY_OBJECT: Final = b"{}"
+# What msgspec raises where bytes do not hold what is wanted; for a text that is no UTF-8 it has no error of its own.
+REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DIGITS: Final = (
     300  # an integer with more is beyond any double; with some thousands, beyond Python's own parser
 )

@@ -121,7 +121,7 @@ def _properties(raw: Raw | None) -> SaasProperties:
         return SaasProperties()
     try:
         return _properties_decoder.decode(raw)
-    except msgspec.DecodeError:  # a number that no double holds: the others count all the same
+    except codec.REFUSED:  # say, a number that no double holds: the others count all the same
         return msgspec.convert(codec.salvage(raw), SaasProperties)
 
 

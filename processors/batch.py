@@ -121,7 +121,7 @@ def _kept(one: Accepted | Bare) -> bytes:
         return event.encode_accepted(one)
     try:
         return event.encode_accepted(accepted.whole(one))
-    except (msgspec.DecodeError, RecursionError):
+    except codec.REFUSED:
         return _as_json(one.body)
 
 

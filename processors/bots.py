@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from headwater import codec
 from headwater.event import Drop, Event
 from headwater.workspace.model import Bots, Workspace
 from processors import agents, signals
@@ -138,7 +139,7 @@ def _verified(verdict: Verdict, operator: str) -> Verdict:
 def _device(event: Event) -> Verdict:
     try:
         device = _device_decoder.decode(event.context).device
-    except msgspec.DecodeError:
+    except codec.REFUSED:
         return HUMAN
     text = f"{device.model} {device.name}".lower()
     if any(mark in text for mark in _EMULATORS):

@@ -124,5 +124,5 @@ def cached_times(
 def _is_ajs(event: Event) -> bool:
     try:
         return bool(_library_decoder.decode(event.context).library.name == _AJS)
-    except msgspec.DecodeError:
+    except codec.REFUSED:
         return False

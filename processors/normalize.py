@@ -59,10 +59,10 @@ def normalize(one: Accepted | Bare) -> Event | Drop:
         if isinstance(one, Bare):
             try:
                 return _normalized_bare(one)
-            except (msgspec.DecodeError, RecursionError):  # a key we do not know, mostly
+            except codec.REFUSED:  # a key we do not know, mostly
                 one = whole(one)
         return _normalized(one)
-    except (msgspec.DecodeError, RecursionError):
+    except codec.REFUSED:
         pass
     try:
         return _normalized(_salvaged(one if isinstance(one, Accepted) else whole(one)))

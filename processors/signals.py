@@ -58,7 +58,7 @@ def judge(raw: Raw, verdict: Verdict) -> Verdict:
         return verdict
     try:
         signals = _decoder.decode(raw)
-    except msgspec.DecodeError:
+    except codec.REFUSED:
         return verdict
     if signals.v != VERSION:
         return verdict

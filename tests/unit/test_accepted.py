@@ -119,6 +119,24 @@ def test_lines_that_hold_no_event_are_told_and_cost_no_neighbour() -> None:
     assert [type(one) for one in found] == [Unreadable, Unreadable, Unreadable, event.Accepted]
 
 
+def test_a_text_that_is_no_utf8_costs_its_own_line_only() -> None:
+    """The decoder has no error of its own for it; the collector lets none in, another program might."""
+    shared = b'"sourceId":"w","channel":"browser","receivedAt":"2026-01-02T03:04:05.678Z"'
+    bodies = [
+        b'{"type":"track","messageId":"m%b","timestamp":"%b"}' % (text, text) for text in (b"\xff", b"1")
+    ]
+    lines = [
+        b'{"shared":{%b,"ip":"\xe9"},"bodies":1}' % shared,
+        b'{"shared":{%b},"bodies":2}' % shared,
+        *bodies,
+        b'{"type":"\xf0"}',
+    ]
+    found = list(read_whole(b"\n".join(lines)))
+    assert [type(one) for one in found] == [Unreadable, Unreadable, event.Accepted, Unreadable]
+    assert [one.text for one in found if isinstance(one, Unreadable)] == [lines[0], bodies[0], lines[-1]]
+    assert all("utf-8" in one.detail for one in found if isinstance(one, Unreadable))
+
+
 def test_a_record_that_is_cut_off_says_so() -> None:
     """Fewer bodies than are announced: those that are there are events, and what is missing is told."""
     first, second, _ = judged([item(1), item(2)]).record().split(b"\n")
