@@ -26,6 +26,7 @@ BOTH: tuple[Direction, ...] = ("up", "down")
 _CHUNK = 65_536
 _LINGER_NONE = struct.pack("ii", 1, 0)  # close sends RST, not FIN
 _WAIT_S = 20.0
+ACCEPT_TURNS = 3  # an accepted socket becomes a connection a turn later, if its server is not closed by then
 
 
 @dataclass(slots=True, eq=False)
@@ -139,20 +140,32 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        await self._accept_no_more(server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for line in list(self._lines):  # whose task was cancelled before it began
+            line.reset()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept_no_more(self, server: asyncio.Server) -> None:
+        """Close the server once whoever was accepted in this very turn is a connection that can be closed."""
+        for sock in server.sockets:
+            self._loop.remove_reader(sock.fileno())
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
+        server.close()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.create_task(self._serve_one(reader, writer))
+        line = _Line(writer.get_extra_info("peername")[1], [writer])
+        self._lines.add(line)
+        task = asyncio.create_task(self._serve_one(reader, writer, line))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = _Line(writer.get_extra_info("peername")[1], [writer])
-        self._lines.add(line)
+    async def _serve_one(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: _Line
+    ) -> None:
         try:
             _apply(self._fault, line)
             if self._fault.refuse and self._fault.meets(line.peer):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -150,3 +153,21 @@ def test_a_party_behind_that_is_gone_is_a_reset(proxy: Proxy, listening: socket.
     """A killed server's port refuses, and so does its proxy."""
     listening.close()
     assert_reset(proxy)
+
+
+def test_who_is_accepted_while_the_proxy_stops_is_closed(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to the garbage collector, such a connection is complained of in the middle of another test."""
+    left: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: left.append(str(told.exc_value)))
+    connected = threading.Event()
+    with ExitStack() as near, Proxy(listening.getsockname()[1]) as proxy:
+        # it accepts them in the turn in which it stops
+        proxy._loop.call_soon_threadsafe(connected.wait, 5)
+        for _ in range(20):
+            near.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=5))
+        proxy._loop.call_soon_threadsafe(proxy._stop.set)
+        connected.set()
+    gc.collect()
+    assert left == []
