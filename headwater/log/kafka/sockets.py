@@ -7,8 +7,9 @@ metadata current ended so, and the client asked former leaders for ever. Here it
 Where two requests by one connection get no answer in time in the same turn of the loop, and somebody has asked for a new
 connection in between, aiokafka looks for the one to close where it is not any more: KeyError. Here that is a timeout, too.
 
-And a client whose start is cancelled while it asks for its first metadata forgets the connection that it asks by. Here
-that one is closed.
+A client whose start is cancelled while it asks for its first metadata forgets the connection that it asks by. And one that
+needs a connection in the instant between its end and aiokafka's hearing of it forgets it for a new one: nobody closes it
+then, and who waits for an answer by it waits until the time is over. Here both are closed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import functools
 from contextvars import ContextVar
 from typing import Any
 
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
@@ -43,6 +44,7 @@ def mend() -> None:
         (AIOKafkaConnection, "connect", _noted),
         (AIOKafkaClient, "send", _timed_out),
         (AIOKafkaClient, "bootstrap", _closing),
+        (AIOKafkaClient, "_get_conn", _replacing),
     ):
         method = getattr(owner, name)
         if not hasattr(method, "__wrapped__"):
@@ -74,6 +76,19 @@ def _timed_out(ask: Any) -> Any:
             raise RequestTimedOutError("no answer in time, by a connection that was replaced") from error
 
     return timed_out
+
+
+def _replacing(get: Any) -> Any:
+    @functools.wraps(get)
+    async def replacing(
+        client: Any, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, **options: Any
+    ) -> Any:
+        ended = client._conns.get((node_id, group))  # noqa: SLF001 - aiokafka only takes it out of there
+        if ended is not None and not ended.connected():
+            ended.close(reason=CloseReason.CONNECTION_BROKEN)
+        return await get(client, node_id, group=group, **options)
+
+    return replacing
 
 
 def _noted(connect: Any) -> Any:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
-from aiokafka.errors import RequestTimedOutError
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from headwater.log.kafka.connection import Connection
 from headwater.workspace.model import KafkaLogSettings
@@ -35,6 +42,24 @@ def connect(client: AIOKafkaClient, error: Exception, *, replaced: bool) -> None
     client._conns[THE_ONE] = made
 
 
+@pytest.fixture
+async def broker(
+    client: AIOKafkaClient, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[asyncio.StreamWriter]:
+    """The broker's end of a connection that the client has; it never answers."""
+
+    async def ask_nothing(_: AIOKafkaConnection) -> None:
+        """It would wait for the broker's versions."""
+
+    monkeypatch.setattr(AIOKafkaConnection, "_do_version_lookup", ask_nothing)
+    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    async with await asyncio.start_server(lambda _, far: accepted.put_nowait(far), "127.0.0.1", 0) as server:
+        client._conns[THE_ONE] = await create_conn(*server.sockets[0].getsockname())
+        far = await accepted.get()
+        yield far
+        far.close()
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 async def test_a_request_without_an_answer_is_a_timeout(client: AIOKafkaClient, replaced: bool) -> None:
     """Also where its connection is being replaced already: whoever asks knows how to wait out the one, not a KeyError."""
@@ -48,3 +73,25 @@ async def test_another_missing_key_is_a_defect_like_before(client: AIOKafkaClien
     connect(client, KeyError("a defect"), replaced=False)
     with pytest.raises(KeyError, match="a defect"):
         await client.send(1, object())
+
+
+async def test_a_connection_that_has_just_ended_is_closed_before_it_is_replaced(
+    client: AIOKafkaClient, broker: asyncio.StreamWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the turn in which its end was read, and nobody has been told: who waits for an answer hears of it at once."""
+    left: list[str] = []
+    # pytest keeps what is logged, an error with its frames, and so the connection
+    monkeypatch.setattr(logging.getLogger("aiokafka"), "disabled", True)
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: left.append(str(told.exc_value)))
+    waiting = asyncio.create_task(client.send(1, ApiVersionRequest()))
+    while not client._conns[THE_ONE]._requests:
+        await asyncio.sleep(0)
+    broker.write_eof()
+    while client._conns[THE_ONE].connected():
+        await asyncio.sleep(0)
+    assert await client._get_conn(1) is None  # that broker is in no metadata
+    async with asyncio.timeout(5):
+        with pytest.raises(KafkaConnectionError, match="closed"):
+            await waiting
+    gc.collect()
+    assert left == []
