@@ -18,7 +18,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from sdk.python.tests.loopback import Handler, Loopback, reset, serving
-from sdk.python.tests.test_process import command, env
+from sdk.python.tests.programs import command, env
 
 HERE = Path(__file__).parent
 END_S = 30

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sdk.python.tests.loopback import Handler, serving
-from sdk.python.tests.test_process import run
+from sdk.python.tests.programs import run
 from sdk.python.tests.virtual import ScriptedServer, VirtualTime
 
 from headwater_sdk import Client

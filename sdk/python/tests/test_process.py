@@ -1,54 +1,18 @@
-"""The ends of a process and of a loop: exit, fork, kill -9, signals, cancellation. Each event arrives exactly once."""
+"""The ends of a process and of a loop: exit, fork, signals, cancellation. Each event arrives exactly once."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sdk.python.tests.loopback import Handler, serving
+from sdk.python.tests.programs import SOURCE, env, posix, run
 
 from headwater_sdk import AsyncClient, Client, _exit
-from headwater_sdk._spill import SpillError
-
-SOURCE = Path(__file__).parents[1] / "src"
-posix = pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL are POSIX")
-
-
-def run(script: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own; it gets `headwater_sdk` and its arguments in `argv`."""
-    return subprocess.run(
-        command(script, *arguments),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        env=env(),
-        **options,
-    )
-
-
-def command(script: str, *arguments: str) -> list[str]:
-    """Return the command that runs a script."""
-    return [
-        sys.executable,
-        "-W",
-        "error",
-        "-c",
-        f"import sys, os\nimport headwater_sdk\nargv = sys.argv\n{script}",
-        *arguments,
-    ]
-
-
-def env() -> dict[str, str]:
-    """Return an environment in which the package is found."""
-    return {**os.environ, "PYTHONPATH": str(SOURCE)}
 
 
 def test_a_program_that_just_ends_has_sent_its_events() -> None:
@@ -256,62 +220,6 @@ def test_the_children_of_multiprocessing_send_at_their_end() -> None:
 
 
 @posix
-def test_durable_events_survive_kill_9(tmp_path: Path) -> None:
-    """Each call returns with its event on disk: the next process on the directory sends what a killed one left."""
-    with serving("silent") as dead, serving() as server:
-        script = (
-            "c = headwater_sdk.Client('wk', argv[1], durable=True, spill_dir=argv[2])\n"
-            "for n in range(250): assert c.track('u1', str(n))[0]\n"
-            "print('called', flush=True); sys.stdin.read()"
-        )
-        child = subprocess.Popen(
-            command(script, dead.url, str(tmp_path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env()
-        )
-        with child:
-            assert child.stdout
-            assert child.stdout.readline() == b"called\n"
-            child.send_signal(signal.SIGKILL)
-        dead.released.set()
-        with Client("wk", server.url, durable=True, spill_dir=str(tmp_path)) as client:
-            client.track("u1", "next")
-            assert client.flush(20).delivered == 251
-        assert sorted(server.events[:-1], key=int) == [str(n) for n in range(250)]
-        assert server.events[-1] == "next"
-    assert not list(tmp_path.rglob("*.events"))
-
-
-def test_what_does_not_fit_in_memory_goes_to_disk_and_is_delivered_in_order(tmp_path: Path) -> None:
-    """A queue of ten in an outage of 200 events: nothing is dropped, and the oldest go first."""
-    with serving("silent") as server:
-        options: dict[str, Any] = {"overflow": "spill", "spill_dir": str(tmp_path), "max_queue_size": 10}
-        client = Client("wk", server.url, upload_size=5, timeout=0.3, **options)
-        for n in range(200):
-            assert client.track("u1", str(n))[0]
-        assert list(tmp_path.rglob("*.events"))
-        report = client.flush(30)
-        assert (report.delivered, report.ok) == (200, True)
-        client.shutdown()
-    assert list(dict.fromkeys(server.events)) == [str(n) for n in range(200)]
-    assert not list(tmp_path.rglob("*.events"))
-
-
-def test_what_a_client_with_spill_could_not_send_waits_for_the_next_start(tmp_path: Path) -> None:
-    """At close it goes to disk, reported as queued, not as dropped."""
-    options: dict[str, Any] = {"overflow": "spill", "spill_dir": str(tmp_path)}
-    with serving("silent") as dead, serving() as server:
-        client = Client("wk", dead.url, **options)
-        for n in range(5):
-            client.track("u1", str(n))
-        report = client.shutdown(0.1)
-        assert (report.queued, report.dropped_count) == (5, 0)
-        dead.released.set()
-        with Client("wk", server.url, **options) as successor:
-            successor.track("u1", "next")
-            assert successor.flush(20).delivered == 6
-    assert sorted(server.events) == ["0", "1", "2", "3", "4", "next"]
-
-
-@posix
 def test_a_signal_handler_may_call_the_client_at_any_moment() -> None:
     """A timer fires 500 times while the main thread is within the client; no call is lost, nothing locks up."""
     with serving() as server:
@@ -394,47 +302,6 @@ def test_a_client_that_was_shut_down_starts_anew_at_the_next_call() -> None:
             client.track("u1", name)
             assert client.shutdown(20).delivered == 1
     assert server.events == ["A", "B"]
-
-
-@pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_a_spill_directory_that_refuses_is_waited_for(
-    kind: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """While the disk errs nothing is lost and nothing spins; once it works the events go."""
-    directory = tmp_path / "spill"
-    with serving() as server:
-        client = kind("wk", server.url, durable=True, spill_dir=str(directory))
-        assert client.track("u1", "A")[0]
-        spill = client._pipeline.core.disk._spill
-        claim, failures = spill.claim, iter([SpillError("the disk refuses")])
-
-        def failing() -> Any:
-            for failure in failures:
-                raise failure
-            return claim()
-
-        spill.claim = failing
-        report = client.shutdown(20) if kind is Client else asyncio.run(client.shutdown(20))
-        assert (report.delivered, report.queued) == (1, 0)
-    assert "the disk refuses" in caplog.text
-
-
-def test_a_full_spill_directory_falls_back_on_memory_and_reports_what_fits_nowhere(tmp_path: Path) -> None:
-    """Memory holds what it can; the rest is dropped as `spill_failed`."""
-    with serving("silent") as server:
-        options: dict[str, Any] = {"overflow": "spill", "spill_dir": str(tmp_path), "spill_max_bytes": 1_000}
-        client = Client(
-            "wk", server.url, upload_size=1, max_queue_size=2, on_error=lambda *_: None, **options
-        )
-        client.track("u1", "under way")
-        server.wait_for(1)
-        taken = [client.track("u1", str(n))[0] for n in range(10)]
-        server.released.set()
-        report = client.shutdown(20)
-    assert taken.count(True) == report.delivered - 1
-    assert {item.reason for item in report.dropped} == {"spill_failed"}
-    assert report.delivered + report.dropped_count == 11
-    assert report.delivered > 3
 
 
 def test_the_import_brings_no_module_that_takes_long() -> None:

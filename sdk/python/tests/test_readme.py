@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sdk.python.tests.loopback import serving
-from sdk.python.tests.test_process import env
+from sdk.python.tests.programs import env
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from sdk.python.tests.loopback import serving
-from sdk.python.tests.test_delivery import SENDERS, by_task
+from sdk.python.tests.senders import SENDERS, by_task
 
 from headwater_sdk import AsyncClient
 

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from collector import items
 from collector.accept import Call, accept, decode
 from headwater.event import EVENT_TYPES
-from tests.unit.collector.test_accept import GOOD, ITEMS, NOW
+from tests.unit.collector.judging import GOOD, ITEMS, NOW
 
 KINDS = st.sampled_from(sorted(EVENT_TYPES))
 
