@@ -24,12 +24,13 @@ def build(workspace: Workspace, memory: Memory, profiles: Profiles, bots_seen: C
         bots_seen[event.source_id, verdict.kind, action] += 1
 
     settings = workspace.processors
-    steps = [
-        Named("dedupe", dedupe.build(settings.dedupe, memory)),
-        Named("bots", bots.build(settings.bots, workspace, observe=observe)),
+    stages = [
+        (Named("dedupe", dedupe.build(settings.dedupe, memory)),),
+        (Named("bots", bots.build(settings.bots, workspace, observe=observe)),),
     ]
+    learning = []  # both learn from one event what they may ask at the next
     if settings.identity.enabled:
-        steps.append(Named("identity", identity.build(settings.identity, profiles)))
+        learning.append(Named("identity", identity.build(settings.identity, profiles)))
     if settings.account.enabled:
-        steps.append(Named("account", account.build(settings.account, profiles)))
-    return Chain(normalize.build(workspace), tuple(steps))
+        learning.append(Named("account", account.build(settings.account, profiles)))
+    return Chain(normalize.build(workspace), (*stages, tuple(learning)))

@@ -93,7 +93,7 @@ def failing(workspace: Workspace, memory: Memory, profiles: Profiles, bots: Coun
             raise ZeroDivisionError(event.message_id)
         return event
 
-    return Chain(chain.normalize, (*chain.steps, Named("failing", step)))
+    return Chain(chain.normalize, (*chain.stages, (Named("failing", step),)))
 
 
 @dataclass
