@@ -7,7 +7,6 @@ every page cost no writes; conflicting facts that arrive late by less than that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 from zlib import crc32
@@ -26,7 +25,6 @@ MAX_TRAITS: Final = 1_000  # of one user or account; each change publishes the w
 BLOCKED_IDS: Final = frozenset(
     ("-1", "null", "nil", "none", "undefined", "anonymous", "unknown", "nan", "[object object]", "guest")
 )
-_ZEROS: Final = re.compile(r"[0-]*\Z", re.ASCII)
 _AJS: Final = "analytics.js"
 
 _dict_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -51,12 +49,11 @@ def cause(event: Event) -> Cause:
 
 def is_person(identifier: str | None) -> bool:
     """Whether an id can name one person or account: not blank, not over-long, not a placeholder."""
-    return (
-        identifier is not None
-        and 0 < len(identifier) <= limits.ID_CHARS
-        and identifier.strip().lower() not in BLOCKED_IDS
-        and _ZEROS.match(identifier.strip()) is None
-    )
+    if identifier is None or not 0 < len(identifier) <= limits.ID_CHARS:
+        return False
+    said = identifier.strip()
+    zeros = said.strip("0-") == ""  # a number or a UUID that was never set
+    return not zeros and said.lower() not in BLOCKED_IDS
 
 
 def flag(event: Event, name: str) -> None:

@@ -29,6 +29,7 @@ from processors import facts
 from processors.chain import Step
 from processors.facts import CONFIRM_MS
 from processors.profiles import Profiles
+from processors.shapes import ABSENT, SignUp
 
 MAX_USERS: Final = 50  # behind one anonymousId, before it counts as shared
 SIGNED_UP: Final = "Signed Up"
@@ -41,6 +42,7 @@ _SIGN_UP_TRAITS: Final = {
     "title": "title",
 }
 _encode: Final = msgspec.json.Encoder().encode
+_sign_up: Final = msgspec.json.Decoder(SignUp).decode
 
 Verdict: TypeAlias = Event | Drop
 
@@ -68,13 +70,22 @@ def _known_user(event: Event, user_id: str, profiles: Profiles) -> None:
             return
         _learn_user(event, user_id, facts.fields(event.traits), profiles)
     elif event.event == SIGNED_UP and facts.is_person(user_id):
-        sent = facts.fields(event.properties)
-        traits = {trait: sent[name] for name, trait in _SIGN_UP_TRAITS.items() if name in sent}
-        _learn_user(event, user_id, traits, profiles)
+        _learn_user(event, user_id, _sign_up_traits(event.properties), profiles)
     else:
         _seen(event, user_id, profiles)
     if event.anonymous_id is not None:
         link(event, event.anonymous_id, user_id, profiles, explicit=event.type == "identify")
+
+
+def _sign_up_traits(properties: Raw | None) -> dict[str, Raw]:
+    if properties is None:
+        return {}
+    sent = _sign_up(properties)
+    return {
+        trait: value
+        for name, trait in _SIGN_UP_TRAITS.items()
+        if (value := getattr(sent, name)) is not ABSENT
+    }
 
 
 def _learn_user(event: Event, user_id: str, traits: dict[str, Raw], profiles: Profiles) -> None:

@@ -115,6 +115,17 @@ class FromLibrary(Struct):
     library: Library = Library()
 
 
+class SignUp(Struct):
+    """The properties of `Signed Up` that are the user's traits."""
+
+    first_name: Raw = ABSENT
+    last_name: Raw = ABSENT
+    email: Raw = ABSENT
+    phone: Raw = ABSENT
+    username: Raw = ABSENT
+    title: Raw = ABSENT
+
+
 class SaasProperties(Struct):
     """What the B2B SaaS events carry in `properties`; any of it may be of any type."""
 
