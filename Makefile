@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 ROUNDS ?= 10
 BROKERS ?= 1
 EVENTS ?= 100000
+SEED ?= 1
 
-.PHONY: help compiled demo demo-kafka test js sdk-version sdk-packages check fmt lint types imports unit crash crash-kafka bench bench-sdk sdk-soak docs clean
+.PHONY: help compiled compiled-alike demo demo-kafka test js sdk-version sdk-packages check fmt lint types imports unit crash crash-kafka bench bench-sdk sdk-soak docs clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,9 @@ compiled: $(VENV)/.dev ## build the wheel with its hot modules compiled and unpa
 	@rm -rf build/wheel build/compiled && mkdir -p build/compiled
 	@HEADWATER_COMPILE=1 $(BIN)/uv build --wheel --python $(BIN)/python --out-dir build/wheel .
 	@$(BIN)/python -m zipfile -e build/wheel/headwater-*.whl build/compiled && ln -s ../../bench build/compiled/bench
+
+compiled-alike: $(VENV)/.dev ## send hostile events through both builds of the hot modules and compare all that comes of them (EVENTS=100000 SEED=1)
+	@HOSTILE_EVENTS=$(EVENTS) HOSTILE_SEED=$(SEED) $(BIN)/pytest -q -p no:randomly tests/deploy/test_compiled.py -k come_to_the_same
 
 bench: compiled ## measure everything, as the image ships it, against floor probes; print the table of docs/performance.md
 	@cd build/compiled && PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(BIN))/python -P -m bench

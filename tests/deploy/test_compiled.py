@@ -1,4 +1,7 @@
-"""The wheel with its hot modules compiled (HEADWATER_COMPILE=1): the tests of those modules, run on it."""
+"""The wheel with its hot modules compiled (HEADWATER_COMPILE=1): the tests of those modules, and hostile input, on both builds.
+
+`HOSTILE_EVENTS` and `HOSTILE_SEED` say how many events, and which (`make compiled-alike`).
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.deploying import BIN, ROOT
+from tests.support.hostile import alike, calls
 
 TESTS = ("processors", "test_accepted.py", "test_codec.py", "test_stamp.py")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HOOK = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
 MODULES = [name.removesuffix(".py").replace("/", ".") for name in HOOK["modules"]]
+
+ROUND = 8_000  # events for each seed
+EVENTS, SEED = int(os.environ.get("HOSTILE_EVENTS", ROUND)), int(os.environ.get("HOSTILE_SEED", "1"))
+REACHED = (
+    '"reason":"undecodable"', '"reason":"unreadable_body"', '"reason":"duplicate"', '"reason":"bot"', '"reason":"processor_error"',
+    '"resolved":true', '"inferred":true', '"isBot":true', '"isBot":false', "address.hosting",
+    "context_not_object", "clamped_", "_unparsable", "identity_conflict", "signals.", "raised StopIteration", "answer 'invalid_json'",
+)  # fmt: skip  # what a round comes to at least, so that it cannot shrink to events that no processor looks at
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -80,6 +92,29 @@ def test_their_own_tests_pass(unpacked: Path) -> None:
     told = python(unpacked, "-m", "pytest", *options, *(f"tests/unit/{name}" for name in TESTS))
     assert told.returncode == 0, told.stdout[-4000:]
     assert "passed" in told.stdout
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + -(-EVENTS // ROUND)))
+def test_hostile_events_come_to_the_same(unpacked: Path, tmp_path: Path, seed: int) -> None:
+    """Answers, processed and dropped lines, profiles, counts, state and faults of a stream that no client should send."""
+    pure, compiled = alike.both(unpacked, tmp_path, "replay", seed, ROUND)
+    differs = alike.difference(pure, compiled)
+    assert differs is None, f"{differs}\nagain: make compiled-alike EVENTS={ROUND} SEED={seed}"
+    told = pure.read_text()
+    assert [mark for mark in REACHED if mark not in told] == []
+    shutil.rmtree(tmp_path)
+
+
+def test_calls_come_to_the_same(unpacked: Path, tmp_path: Path) -> None:
+    """Each public function with arguments of every type: what an annotation allows gives the same value or error."""
+    pure, compiled = alike.both(unpacked, tmp_path, "calls")
+    assert pure.stat().st_size > 500_000
+    assert alike.unlike(pure, compiled) == []
+
+
+def test_every_public_function_is_called() -> None:
+    """What a compiled module offers is among the calls."""
+    assert sorted(set(alike.public(MODULES)) - set(calls.USUAL)) == []
 
 
 def test_a_wrong_switch_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""A seeded stream of hostile accepted records, and what either build of the hot modules, pure or compiled, makes of it."""
