@@ -1,7 +1,8 @@
 """The connection under the application: uvicorn's httptools protocol with the defences uvicorn leaves to a proxy.
 
 * a request must arrive within `limits.body_timeout_s`, headers and body (slow loris, half-open connections);
-* request line and headers have at most 64 KiB;
+* request line and headers have at most 64 KiB, and so has whatever frames a body; trailers are passed over, as RFC 9110
+  tells whoever knows no use for them;
 * only so many connections are open at once, the next one is told 503 at once;
 * the PROXY protocol, from trusted peers, where it is switched on;
 * everything refused here is answered as JSON with CORS headers, like any other answer.
@@ -43,6 +44,10 @@ def connection_limit() -> int:
     return max(16, min(_MOST_CONNECTIONS, soft - _RESERVED_FILES))
 
 
+class _HeadTooLarge(ValueError):
+    """Request line and headers have more than HEADER_BYTES."""
+
+
 class Cycle(RequestResponseCycle):
     """One request and its answer, written in one piece: the second `write` of head and body costs a fifth of a request."""
 
@@ -65,7 +70,8 @@ class Cycle(RequestResponseCycle):
     def _answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Write a whole answer."""
         self.response_started = self.response_complete = True
-        self.waiting_for_100_continue = False
+        if self.waiting_for_100_continue:  # refused unread: nobody knows whether the body comes all the same
+            self.keep_alive = False
         every = (*self.default_headers, *headers)
         data, self.keep_alive = on_the_wire(status, every, body, keep_alive=self.keep_alive)
         self.transport.write(data)
@@ -89,7 +95,7 @@ class CollectorProtocol(HttpToolsProtocol):
         self._resuming = False  # the head of a request whose upgrade we declined is being passed over
         self._in_message = False  # between a request's first byte and its last
         self._in_head = False
-        self._head_bytes = 0
+        self._head_bytes = 0  # at most so many since a request began or a byte of its body came
         self._prelude: bytes | None = None  # a PROXY header that is not complete yet
         self._deadline: asyncio.TimerHandle | None = None
         self._ingest = cast("Ingest | None", getattr(self.config.app, "ingest", None))
@@ -117,19 +123,26 @@ class CollectorProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client that has said everything may still listen: what it asked is answered, then the connection ends."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if self._in_message or cycle is None or cycle.response_complete:
+            return False
+        cycle.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         """Feed the parser; keep the clock of a request that is not complete yet."""
         if self._prelude is not None:
             data = self._read_prelude(data)
             if not data:
                 return
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         self._feed(data)
         if self.transport.is_closing():
             return
         if self._in_message:
-            if self._in_head and self._head_bytes > HEADER_BYTES:
+            if self._head_bytes > HEADER_BYTES:
                 self._refuse(refusal("headers_too_large", close=True))
             elif self._deadline is None:
                 self._arm()
@@ -145,8 +158,9 @@ class CollectorProtocol(HttpToolsProtocol):
             except HttpParserUpgrade as upgrade:
                 self._decline_upgrade()
                 data = memoryview(data)[upgrade.args[0] :]
-            except HttpParserError:
-                self._refuse(refusal("bad_request", close=True))
+            except HttpParserError as error:
+                code = "headers_too_large" if isinstance(error.__context__, _HeadTooLarge) else "bad_request"
+                self._refuse(refusal(code, close=True))
                 return
             else:
                 return
@@ -167,23 +181,18 @@ class CollectorProtocol(HttpToolsProtocol):
         if self._resuming:
             return
         self._in_message = self._in_head = True
-        self._head_bytes = 0
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_url(self, url: bytes) -> None:
         """A part of the request line."""
         if self._resuming:
             return
-        self._head_bytes += len(url)
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; also bounds headers that arrive in a single read."""
-        if self._resuming:
+        """One header. Trailers come here too, and are none: whatever checks headers on the way has not seen them."""
+        if self._resuming or not self._in_head:
             return
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > 2 * HEADER_BYTES:
-            raise ValueError("headers too large")
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -192,8 +201,10 @@ class CollectorProtocol(HttpToolsProtocol):
             self._resuming = False
             return
         self._in_head = False
+        if self._head_bytes > HEADER_BYTES and self._size_of_head() > HEADER_BYTES:
+            raise _HeadTooLarge
         headers = dict(self.headers)
-        if b"expect" in headers:
+        if b"expect" in headers and self.parser.get_http_version() != "1.0":  # which knows no interim answers
             self.expect_100_continue = any(
                 name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
             )
@@ -213,6 +224,10 @@ class CollectorProtocol(HttpToolsProtocol):
         self.cycle = cast("RequestResponseCycle", direct)  # it has what uvicorn asks of one
         if direct.admit():
             self._direct = direct
+
+    def _size_of_head(self) -> int:
+        """As it came in one read, with the body behind it; what is between names and values does not count."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _hot(self, headers: dict[bytes, bytes]) -> Asked | None:
         """The request, where it can be answered without ASGI."""
@@ -239,6 +254,7 @@ class CollectorProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        self._head_bytes = 0
         if self._direct is not None:
             self._direct.feed(body)
         else:
@@ -246,6 +262,7 @@ class CollectorProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is complete, unless its upgrade is about to be declined."""
+        self._head_bytes = 0
         direct, self._direct = self._direct, None
         if direct is not None:
             self._in_message = False
