@@ -18,6 +18,7 @@ from collector import items, nesting
 from collector.items import Item, Rejected
 from collector.line import Template, Times
 from collector.outcome import Outcome
+from collector.unreadable import Unreadable, not_json
 from collector.usual import take
 from headwater import codec, limits, timestamps
 from headwater.accepted import encode_shared
@@ -73,8 +74,8 @@ _decode_batch = msgspec.json.Decoder(_Batch).decode
 _decode_key = msgspec.json.Decoder(_Key).decode
 
 
-def decode(body: bytes, *, batch: bool) -> Envelope | str:
-    """The envelope of a body, or the code of `codes.REFUSALS` that tells why there is none."""
+def decode(body: bytes, *, batch: bool) -> Envelope | Unreadable:
+    """The envelope of a body, or why there is none."""
     text = body
     if not text.isascii():
         text = text.removeprefix(codec.BOM)
@@ -90,7 +91,7 @@ def decode(body: bytes, *, batch: bool) -> Envelope | str:
         return _decode_repaired(body, batch=batch)
 
 
-def _decode(text: bytes, *, batch: bool) -> Envelope | str:
+def _decode(text: bytes, *, batch: bool) -> Envelope | Unreadable:
     if not batch:
         item = items.single(text)
         key = _decode_key(text).write_key if item is None else item.write_key
@@ -99,29 +100,42 @@ def _decode(text: bytes, *, batch: bool) -> Envelope | str:
     found = _decode_batch(text)
     context, integrations = _object(found.context), _object(found.integrations)
     if context is not None or integrations is not None:
-        shared = len(context or b"") + len(integrations or b"")
-        if shared * len(found.batch) > SHARED_LIMIT or shared > limits.EVENT_BYTES:
-            return "body_too_large"
-        if nesting.too_deep(bytes(context or b"")) or nesting.too_deep(bytes(integrations or b"")):
-            return "invalid_json"
+        problem = _shared_problem(bytes(context or b""), bytes(integrations or b""), len(found.batch))
+        if problem is not None:
+            return problem
     deep = nesting.some_may_be_too_deep(text, max(map(len, found.batch), default=0))
     key = found.write_key if found.write_key is not None else _key_of_first(found.batch)
     return Envelope(found.batch, key, found.sent_at, context, integrations, deep, codec.BACKSLASH not in text)
 
 
-def _decode_repaired(body: bytes, *, batch: bool) -> Envelope | str:
+def _shared_problem(context: bytes, integrations: bytes, events: int) -> Unreadable | None:
+    size = len(context) + len(integrations)
+    told = f"context and integrations of the batch have {size} bytes"
+    if size > limits.EVENT_BYTES:
+        return Unreadable("body_too_large", f"{told}; {limits.EVENT_BYTES} are allowed")
+    if size * events > SHARED_LIMIT:
+        most = f"{SHARED_LIMIT // events} are allowed for {events} events"
+        return Unreadable("body_too_large", f"{told}; {most}")
+    if nesting.too_deep(context) or nesting.too_deep(integrations):
+        depth = f"nested more than {limits.JSON_DEPTH} levels deep"
+        return Unreadable("invalid_json", f"context or integrations of the batch is {depth}")
+    return None
+
+
+def _decode_repaired(body: bytes, *, batch: bool) -> Envelope | Unreadable:
     """The slow path. Depth first: a repairing parser recurses too."""
     try:
         return _decode(codec.repair(nesting.prune(body)), batch=batch)
     except msgspec.ValidationError:
         return _misfit(body)
-    except (ValueError, RecursionError):
-        return "invalid_json" if body.strip() else "empty_body"
+    except (ValueError, RecursionError) as error:
+        return not_json(body, error)
 
 
-def _misfit(text: bytes) -> str:
+def _misfit(text: bytes) -> Unreadable:
     """JSON of the wrong shape: no object, or no array in `batch`."""
-    return "batch_not_array" if text.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"{" else "not_an_object"
+    is_object = text.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"{"
+    return Unreadable("batch_not_array" if is_object else "not_an_object")
 
 
 def _key_of_first(batch: list[Raw]) -> Any:

@@ -17,6 +17,7 @@ from collector.routes.table import Route
 from collector.tally import Tally
 from collector.throttle import Bucket, Gate, Ticket
 from collector.turns import Turns
+from collector.unreadable import Unreadable
 from collector.view import KeyOwner, View, view
 from collector.writer import Writer, entries
 from headwater.clock import Clock
@@ -138,8 +139,8 @@ class Ingest:
             return
         try:
             envelope = accept.decode(body, batch=False)
-            if isinstance(envelope, str):
-                self.tally.refused(UNKNOWN, envelope)
+            if isinstance(envelope, Unreadable):
+                self.tally.refused(UNKNOWN, str(envelope))
                 return
             key = auth.write_key(None, envelope.write_key, None)
             judged = self._take(one, envelope, body, key, ticket)
@@ -192,8 +193,8 @@ class Ingest:
         if encoding is not None and body:
             body = _inflated(body, encoding, one.route.max_bytes, ticket)
         envelope = accept.decode(body, batch=one.route.type is None)
-        if isinstance(envelope, str):
-            return refusal(envelope)
+        if isinstance(envelope, Unreadable):
+            return refusal(str(envelope), envelope.detail)
         basic = auth.basic_key(one.headers.get(b"authorization"))
         query = auth.query_key(one.query) if one.query else None
         key = auth.write_key(basic, envelope.write_key, query)
