@@ -7,7 +7,7 @@ from typing import Any, cast
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from collector.asgi import App, Collector
+from collector.asgi import HOT, App, Collector
 from collector.ingest import Ingest
 from collector.protocol import IDLE_S, CollectorProtocol
 from collector.replies import refusal
@@ -52,14 +52,24 @@ def web(ingest: Ingest) -> FastAPI:
     return app
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     """404 and 405 as `{"code", "message"}`, like every other refusal."""
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-    response = to_response(refusal(code))
+    response = to_response(refusal(code, _meant(request.scope["path"]) if code == "not_found" else ""))
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response
+
+
+def _meant(path: str) -> str:
+    """What to say to who forgot the `/v1` of an SDK's host, or wrote it where the SDK adds it."""
+    for known in (f"/v1{path}", path.removeprefix("/v1")):
+        if known != path and known in HOT:
+            return (
+                f"there is no route {path}, but {known}: look at the host or apiHost that the SDK was given"
+            )
+    return ""
 
 
 def uvicorn_options() -> dict[str, Any]:

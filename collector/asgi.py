@@ -7,12 +7,13 @@ OpenAPI (`collector.routes.ingest`), and a test keeps the two equal.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from collector.ingest import Disconnected, Ingest, Receive, Scope, asked
 from collector.replies import Cors, Headers, Reply, refusal, success
-from collector.routes.table import DISCARD, INGEST, Route, with_slash
+from collector.routes.table import DISCARD, INGEST, ONLY_HEAD, Route, with_slash
 from headwater import memory
 from headwater.workspace.live import LiveWorkspace
 
@@ -22,6 +23,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HOT: dict[str, Route] = {form: route for route in INGEST for form in with_slash(route.path)}
+_SLASHES = re.compile("//+")
 _DISCARD = frozenset(form for path in DISCARD for form in with_slash(path))
 
 
@@ -50,8 +52,11 @@ class Collector:
         clock = self._ingest.clock
         begin = clock.monotonic()
         cors = self._ingest.view.cors
-        origin = _origin(scope)
+        origin = _header(scope, b"origin")
         path = scope["path"]
+        if "//" in path:  # of a host that was configured with a slash at its end
+            path = _SLASHES.sub("/", path)
+            scope = {**scope, "path": path, "raw_path": path.encode()}
         route = HOT.get(path)
         if route is not None and scope["method"] == "POST":
             try:
@@ -62,11 +67,11 @@ class Collector:
                 Exception
             ):  # the supervisor of one request: whatever breaks, the client is told to come again
                 logger.exception("a request to %s failed", route.path)
-                reply = refusal("internal_error")
+                reply = refusal("internal_error", retry_after=1)
             await _send(send, reply, cors, origin)
             label = route.path
         elif scope["method"] == "OPTIONS":
-            reply = cors.preflight()
+            reply = cors.preflight(_header(scope, b"access-control-request-headers"))
             await _send(send, reply, cors, origin)
             label = "preflight"
         elif path in _DISCARD and scope["method"] == "POST":
@@ -87,7 +92,7 @@ class Collector:
         if len(path) > 1 and path.endswith("/"):
             scope = {**scope, "path": path[:-1], "raw_path": path[:-1].encode()}
         if scope["method"] == "HEAD":  # the server leaves the body out by itself
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", ONLY_HEAD: True}
         status = 500
         cors = self._ingest.view.cors.headers(origin)
 
@@ -111,9 +116,9 @@ def _with(cors: Headers, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return own if any(name == b"access-control-allow-origin" for name, _ in own) else [*own, *cors]
 
 
-def _origin(scope: Scope) -> bytes | None:
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
     for name, value in scope["headers"]:
-        if name == b"origin":
+        if name == wanted:
             return bytes(value)
     return None
 

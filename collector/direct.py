@@ -91,7 +91,7 @@ class Direct:
             self._answer(refused.reply())
         except Exception:  # the supervisor of one request: whatever breaks, the client is told to come again
             logger.exception("a request to %s failed", self.asked.route.path)
-            self._answer(refusal("internal_error"))
+            self._answer(refusal("internal_error", retry_after=1))
         return self._ticket is not None
 
     def feed(self, piece: bytes) -> None:
@@ -111,7 +111,7 @@ class Direct:
             self._ingest.post_whole(self.asked, body, ticket, self._answer)
         except Exception:  # the supervisor of one request, as above
             logger.exception("a request to %s failed", self.asked.route.path)
-            self._answer(refusal("internal_error"))
+            self._answer(refusal("internal_error", retry_after=1))
 
     def leave(self) -> None:
         """Give back what was reserved; the rest of the request will not come, or it is answered."""

@@ -77,7 +77,7 @@ def on_the_wire(
     The headers are ours, or values that the parser has checked.
     """
     lines = [STATUS_LINES[status]]
-    sized = status == 204
+    sized = status in {204, 304}  # which have no body; 0 would be told as the length of what has not changed
     for name, value in headers:
         if name == b"content-length":
             sized = True
@@ -99,7 +99,9 @@ class Cors:
         settings = workspace.collector
         self._any = "*" in settings.cors_origins
         self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in settings.cors_origins)
-        self._allowed = ", ".join((*REQUEST_HEADERS, *settings.cors_headers)).encode()
+        self._any_header = "*" in settings.cors_headers
+        named = (name for name in settings.cors_headers if name != "*")
+        self._allowed = ", ".join((*REQUEST_HEADERS, *named)).encode()
         self._made: dict[bytes | None, Headers] = {}
 
     def headers(self, origin: bytes | None) -> Headers:
@@ -111,13 +113,17 @@ class Cors:
                 self._made[origin] = found
         return found
 
-    def preflight(self) -> Reply:
-        """The answer to OPTIONS."""
+    def preflight(self, asked: bytes | None) -> Reply:
+        """The answer to OPTIONS; `asked` are the headers that the browser wants to send.
+
+        Where any may be sent they are repeated: a `*` covers neither Authorization nor requests with credentials.
+        """
+        allowed = b"%b, %b" % (self._allowed, asked) if asked and self._any_header else self._allowed
         return Reply(
             204,
             [
                 (b"access-control-allow-methods", METHODS),
-                (b"access-control-allow-headers", self._allowed),
+                (b"access-control-allow-headers", allowed),
                 (b"access-control-max-age", _PREFLIGHT_AGE),
             ],
             b"",

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI, Request, Response
 
 from collector.ingest import UNKNOWN, Ingest
-from collector.routes.table import INGEST, Route
+from collector.routes.table import INGEST, ONLY_HEAD, Route
 from headwater import codec
 
 GIF = (
@@ -67,6 +67,10 @@ def declare(web: FastAPI, ingest: Ingest) -> None:
 
 def _declare_one(web: FastAPI, ingest: Ingest, route: Route) -> None:
     async def picture(request: Request) -> Response:
+        if (
+            ONLY_HEAD in request.scope
+        ):  # mail scanners look before somebody opens the mail; a HEAD has no effect
+            return Response(GIF, headers=_HEADERS, media_type="image/gif")
         message = message_of(request.scope["query_string"])
         if message is None:
             ingest.tally.refused(UNKNOWN, "bad_request")

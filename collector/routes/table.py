@@ -34,12 +34,17 @@ INGEST: tuple[Route, ...] = (
     Route("/v1/batch", None, client_side=False, summary="A batch of calls"),
     Route("/v1/import", None, client_side=False, summary="A batch of calls (legacy alias)"),
     Route("/v1/b", None, client_side=True, summary="A batch of calls, from a device"),
+    Route(
+        "/beacon/v1/batch", None, client_side=True, summary="A batch that RudderStack's browser SDK beacons"
+    ),
 )
 
 DISCARD = {
     "/v1/m": "Metrics of SDKs about themselves; answered and thrown away",
     "/v1/attribution": "Attribution of classic mobile SDKs; answered and thrown away",
 }
+
+ONLY_HEAD = "headwater.only_head"  # in the scope of a GET that came as HEAD
 
 
 def with_slash(path: str) -> tuple[str, str]:

@@ -162,7 +162,8 @@ class Collector(Section):
     )
     cors_origins: list[str] = Field(default_factory=lambda: ["*"], description="Allowed browser origins.")
     cors_headers: list[str] = Field(
-        default_factory=list, description="More request headers browsers may send."
+        default_factory=lambda: ["*"],
+        description="Request headers that browsers may send besides those of Segment's SDKs; * for any.",
     )
     public_url: str | None = Field(
         default=None, description="How browsers reach us, for the settings document."
