@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from headwater import codec
 from headwater.errors import SchemaMismatch
 
 NULL = Raw(b"null")
@@ -139,7 +140,7 @@ def decode(value: bytes) -> Row:
     """A row from its JSON. Raises SchemaMismatch for a row that another version wrote: merging would lose what it adds."""
     try:
         return _decoder.decode(value)
-    except msgspec.DecodeError as error:
+    except codec.REFUSED as error:
         raise SchemaMismatch.of("a row of the topic profiles", error) from error
 
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct, field
 
-from headwater import metrics
+from headwater import codec, metrics
 from headwater.errors import SchemaMismatch
 from headwater.log.protocol import Record
 
@@ -93,7 +93,7 @@ def decode(value: bytes) -> Totals:
     """The inverse of `Totals.record`. Raises SchemaMismatch for what another version wrote."""
     try:
         return _decoder.decode(value)
-    except msgspec.DecodeError as error:
+    except codec.REFUSED as error:
         raise SchemaMismatch.of("a row of the topic totals", error) from error
 
 

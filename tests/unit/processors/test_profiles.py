@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import weakref
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
 from headwater import profile
+from headwater.errors import SchemaMismatch
 from headwater.profile import Cause, Link, Membership, User
 from processors.profiles import Recent
 from tests.unit.processors.tables import Store
@@ -162,6 +164,15 @@ def test_an_undone_link_falls_back_to_the_one_before() -> None:
     row = profiles.identity("a")
     assert row is not None
     assert row.user_id == "v"
+
+
+@pytest.mark.parametrize(
+    "value", [b"\xff", b"[]", b'{"kind":"user","id":"\xff"}', b'{"kind":"user","id":' + b"[" * 200_000]
+)
+def test_a_row_that_cannot_be_read_says_what_to_do(value: bytes) -> None:
+    """Whatever the decoder raises for it: going on would write the row again without what it says."""
+    with pytest.raises(SchemaMismatch, match="Run the newest version"):
+        Store().profiles().fold(b"user:u", value)
 
 
 def test_a_cache_holds_at_most_two_halves() -> None:
