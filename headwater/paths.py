@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,11 @@ class DataDir:
     """Paths below one data folder; making the object touches no disk."""
 
     root: Path
+
+    @property
+    def option(self) -> str:
+        """`--dir FOLDER` as a shell takes it, for the commands that messages say to type."""
+        return f"--dir {shlex.quote(str(self.root))}"
 
     @property
     def log(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +72,8 @@ def restore(
     print(f"restored {', '.join(done.manifest.parts)} of {done.manifest.created} to {dir_}")
     if done.aside is not None:
         complain(f"what was there is in {done.aside} now")
-    complain(f"start it with: headwater up --dir {dir_} --workspace {dir_ / WORKSPACE_FILE}")
+    workspace = shlex.quote(str(dir_ / WORKSPACE_FILE))
+    complain(f"start it with: headwater up {DataDir(dir_).option} --workspace {workspace}")
 
 
 def _facts(made: Manifest) -> dict[str, Any]:

@@ -61,10 +61,13 @@ def show(
     workspace: options.WorkspaceFile = None,
 ) -> None:
     """Print one letter as JSON: the event, the request and the answer, without secrets."""
-    if letter := asyncio.run(_one(DataDir(dir_), workspace, name, letter_id)):
+    data = DataDir(dir_)
+    if letter := asyncio.run(_one(data, workspace, name, letter_id)):
         emit_json(_facts(letter))
         return
-    leave(exits.FAILED, f"{name} has no open letter {letter_id}; see: headwater dlq list {name}")
+    leave(
+        exits.FAILED, f"{name} has no open letter {letter_id}; see: headwater dlq list {name} {data.option}"
+    )
 
 
 @app.command()

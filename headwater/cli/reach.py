@@ -27,7 +27,7 @@ def _instead(data: DataDir) -> str:
     """What to type where the folder has nothing: mostly `up`; beside a running demo, its folder is what was meant."""
     if data.root == DEFAULT_DIR and files.read_up(DataDir(DEMO_DIR)) is not None:
         return f"a demo runs here: add --dir {DEMO_DIR}"
-    return f"start it with: headwater up --dir {data.root}"
+    return f"start it with: headwater up {data.option}"
 
 
 def workspace_file(data: DataDir, given: str | None) -> Path:

@@ -87,10 +87,12 @@ def _page(facts: dict[str, Any]) -> Group:
     from rich.console import Group
     from rich.text import Text
 
+    from headwater.run.disk import in_words
+
     up: files.Up | None = facts["running"]
     funnel: Funnel = facts["funnel"]
     head = f"running, pid {up.pid}, {up.url}" if up else "not running"
-    disk = ", ".join(f"{name} {_size(size)}" for name, size in facts["disk"].items())
+    disk = ", ".join(f"{name} {in_words(size)}" for name, size in facts["disk"].items())
     sums = (
         "the books balance"
         if funnel.adds_up
@@ -114,10 +116,12 @@ def _page(facts: dict[str, Any]) -> Group:
 def _spool(spool: Look) -> list[Text]:
     from rich.text import Text
 
+    from headwater.run.disk import in_words
+
     lines = []
     if spool.bytes:
         waits = _time(max(0.0, SystemClock().now_ms() / 1000 - spool.oldest_ms / 1000))
-        lines.append(Text(f"spool: {_size(spool.bytes)} wait for the log, the oldest for {waits}"))
+        lines.append(Text(f"spool: {in_words(spool.bytes)} wait for the log, the oldest for {waits}"))
     if spool.aside:
         lines.append(Text(f"spool: {len(spool.aside)} damaged files were set aside; see `headwater doctor`"))
     return lines
@@ -176,11 +180,3 @@ def _time(seconds: float) -> str:
         if seconds / length < most:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds / 86_400:.0f} d"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TB"

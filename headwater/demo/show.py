@@ -208,7 +208,7 @@ def _send_and_watch(
                 break
             if clock.monotonic() > deadline:
                 raise DemoFailed(
-                    f"not everything arrived within {SETTLE_S} s; try: headwater status --dir {data.root}"
+                    f"not everything arrived within {SETTLE_S} s; try: headwater status {data.option}"
                 )
             time.sleep(0.2)
         live.update(_table(flow, sent[0], total), refresh=True)

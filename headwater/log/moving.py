@@ -78,9 +78,7 @@ def check(data: DataDir, settings: LogSettings, writer: Writer) -> None:
         return
     if not isinstance(settings, KafkaLogSettings):
         instead = (
-            ""
-            if move.state == "moved"
-            else f", or take it back: headwater migrate --rollback --dir {data.root}"
+            "" if move.state == "moved" else f", or take it back: headwater migrate --rollback {data.option}"
         )
         raise LogError(
             f"the log of {data.root} {_told(move)}, and nothing is written to {data.log} any more; start with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from headwater.log.protocol import Log, TopicPartition
 from headwater.log.spool_look import look
 from headwater.paths import DataDir
 from headwater.run import configuration, files
-from headwater.run.disk import free_bytes
+from headwater.run.disk import free_bytes, in_words
 from headwater.run.funnel import Funnel
 from headwater.run.ports import PortUnavailable, free_port
 from headwater.run.settings import LOOPBACK, STAGES
@@ -48,7 +49,7 @@ def of_workspace(file: Path, data: DataDir) -> tuple[list[Finding], Workspace | 
     except ConfigError as error:
         first = error.problems[0]
         more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
-        do = f"headwater check --dir {data.root} --workspace {file}"
+        do = f"headwater check {data.option} --workspace {shlex.quote(str(file))}"
         return [Finding("problem", "workspace", f"{first}{more}", do)], None
     found = [Finding("ok", "workspace", f"{file} is valid")]
     if configuration.embedded_clickhouse(workspace):
@@ -62,21 +63,18 @@ def of_workspace(file: Path, data: DataDir) -> tuple[list[Finding], Workspace | 
 
 def of_folder(data: DataDir, limits: Limits) -> Iterator[Finding]:
     """Rights and room of the data folder."""
+    root = shlex.quote(str(data.root))
     for folder in (data.root, data.log, data.state, data.run, data.clickhouse):
         if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             what = f"{folder} cannot be read and written by this user (uid {os.getuid()})"
-            yield Finding("problem", "permissions", what, f"sudo chown -R $(id -u):$(id -g) {data.root}")
-    free = free_bytes(data.root)
-    what = f"{free / (1 << 30):.1f} GiB free at {data.root}"
-    if free < limits.disk_free_bytes:
-        what += (
-            f", less than limits.disk_free_bytes ({limits.disk_free_bytes} bytes): the collector answers 503"
-        )
-        yield Finding(
-            "problem", "disk", what, f"du -sh {data.root}/* ; then free space or lower log.retention_days"
-        )
-    elif free < limits.disk_free_bytes + _LITTLE_BYTES:
-        yield Finding("warning", "disk", what, f"du -sh {data.root}/*")
+            yield Finding("problem", "permissions", what, f"sudo chown -R $(id -u):$(id -g) {root}")
+    free, least = free_bytes(data.root), limits.disk_free_bytes
+    what, look = f"{in_words(free)} free at {data.root}", f"du -sh {root}/*"
+    if free < least:
+        what += f", less than limits.disk_free_bytes ({in_words(least)}): the collector answers 503"
+        yield Finding("problem", "disk", what, f"{look}  # then free space, or lower log.retention_days")
+    elif free < least + _LITTLE_BYTES:
+        yield Finding("warning", "disk", what, look)
     else:
         yield Finding("ok", "disk", what)
 
@@ -103,12 +101,12 @@ def of_processes(data: DataDir, up: files.Up | None, port: int, clickhouse_port:
             yield Finding("ok", "processes", f"the {stage} runs by itself with pid {holder.pid}")
     if held:
         return
-    yield Finding("warning", "processes", "nothing runs on this folder", f"headwater up --dir {data.root}")
+    yield Finding("warning", "processes", "nothing runs on this folder", f"headwater up {data.option}")
     for number, option in ((port, "--port"), (clickhouse_port, "--clickhouse-port")):
         try:
             free_port(LOOPBACK, number, option)
         except PortUnavailable as error:
-            do = f"headwater up --dir {data.root} {option} {number + 1}"
+            do = f"headwater up {data.option} {option} {number + 1}"
             yield Finding("problem", "port", str(error), do)
 
 
@@ -118,7 +116,7 @@ def _held(data: DataDir, stage: Literal["collector", "processor", "destinations"
 
 def of_flow(funnel: Funnel, data: DataDir) -> Iterator[Finding]:
     """Lag, dead letters, and whether the books balance."""
-    where = f"--dir {data.root}"
+    where = data.option
     if not funnel.adds_up:
         what = "the counts do not add up"
         yield Finding("problem", "books", what, f"headwater status {where} --json  # and report it")
@@ -149,7 +147,7 @@ async def of_tables(log: Log, workspace: Workspace, data: DataDir) -> list[Findi
         f"{folder}, the embedded ClickHouse, is gone though {', '.join(gone)} loaded events into it: the next start makes "
         "it anew and loads all that the log still holds; what is older comes from a backup alone, restored before that"
     )
-    do = f"headwater up --dir {data.root}  # where it runs: stop it first; or restore {folder} from a backup"
+    do = f"headwater up {data.option}  # where it runs: stop it first; or restore {folder} from a backup"
     return [Finding("problem", "tables", what, do)] if gone else []
 
 
@@ -159,20 +157,20 @@ def of_spool(data: DataDir, *, collecting: bool, now_ms: int) -> Iterator[Findin
         seen = look(data)
     except OSError as error:
         what = f"{data.spool} cannot be read: {error.strerror}"
-        yield Finding("problem", "spool", what, f"ls -ld {data.spool}")
+        yield Finding("problem", "spool", what, f"ls -ld {shlex.quote(str(data.spool))}")
         return
     if seen.bytes:
         waits = f"the oldest for {max(0, now_ms - seen.oldest_ms) / 1000:.0f} s"
         what = f"{seen.bytes} bytes of acknowledged events wait in {data.spool} for the log, {waits}"
         if collecting:
-            do = f"headwater status --dir {data.root} --watch  # mend the log; they are drained by themselves"
+            do = f"headwater status {data.option} --watch  # mend the log; they are drained by themselves"
             yield Finding("warning", "spool", what, do)
         else:
-            do = f"headwater collector --dir {data.root}"
+            do = f"headwater collector {data.option}"
             yield Finding("problem", "spool", f"{what}, and no collector runs", do)
     if seen.aside:
         what = f"{len(seen.aside)} files with damaged batches were set aside: acknowledged events were lost"
-        do = f"ls -l {data.spool}/aside  # check the disk; remove them once they are not needed any more"
+        do = f"ls -l {shlex.quote(str(data.spool))}/aside  # check the disk; remove them once they are not needed any more"
         yield Finding("problem", "spool", what, do)
 
 
@@ -199,7 +197,7 @@ def of_metrics(text: str, data: DataDir) -> Iterator[Finding]:
         unknown = name.startswith("headwater_rejected_events_total{") and 'code="unknown_source"' in name
         if unknown and float(value):
             what = f"{float(value):.0f} events came with a write key that no source has"
-            do = f"headwater check --dir {data.root}  # then compare the keys in the apps"
+            do = f"headwater check {data.option}  # then compare the keys in the apps"
             yield Finding("warning", "write keys", what, do)
 
 
@@ -219,5 +217,5 @@ def _of_destination(state: dict[str, Any], data: DataDir) -> Finding:
     what = f"{state['state']}: {state.get('reason', '')}"
     if (probe := state.get("nextProbeSeconds")) is not None:
         what += f"; the next attempt goes in {probe:.0f} s"
-    do = f"headwater check --dir {data.root}  # then mend the settings or the other side; events wait"
+    do = f"headwater check {data.option}  # then mend the settings or the other side; events wait"
     return Finding("problem", name, what, do)

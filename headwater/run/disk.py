@@ -29,6 +29,15 @@ def folder_bytes(folder: Path) -> int:
     return sum(found.stat(follow_symlinks=False).st_blocks * 512 for found in _files(folder))
 
 
+def in_words(size: float) -> str:
+    """A number of bytes for people: 512 B, 57 MB, 1.5 TB."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"
+
+
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         entries = list(os.scandir(folder))
