@@ -23,7 +23,17 @@ import errno
 from dataclasses import dataclass
 from typing import Self
 
-_OF_PATHS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.ENAMETOOLONG}
+_OF_PATHS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,  # a link to a disk that is not mounted
+    errno.ELOOP,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENAMETOOLONG,
+}
 
 
 def unusable_path(error: BaseException) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from headwater.cli.backup import backup, restore
@@ -28,6 +30,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Headwater: a self-hosted, Segment-compatible event pipeline.",
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all(
+    *,
+    version_: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="As `headwater version`.")
+    ] = False,
+) -> None:
+    del version_  # told, and the command has ended, before this is reached
+
+
 for command in (
     up,
     demo,

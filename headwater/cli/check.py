@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,7 +33,7 @@ def check(
     """Validate the workspace; prints each problem as FILE:LINE:COLUMN: MESSAGE."""
     from headwater.run import configuration
 
-    file = configuration.find(DataDir(dir_), workspace)
+    file = _file(DataDir(dir_), workspace)
     try:
         loaded = configuration.read(file)
     except ConfigError as error:
@@ -52,6 +53,16 @@ def check(
         _tell(loaded, hints, found)
     if any(look.state == "problem" for look in found):
         raise typer.Exit(exits.FAILED)
+
+
+def _file(data: DataDir, given: str | None) -> Path:
+    """The file given, else the one that runs on the folder, else the one that `headwater up` would take."""
+    from headwater.run import configuration, files
+
+    found = configuration.find(data, given)
+    if given is None and (up := files.read_up(data)) is not None and up.workspace != str(found.absolute()):
+        return Path(up.workspace or found)
+    return found
 
 
 async def _look(workspace: Workspace) -> list[Look]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from headwater.cli import options
@@ -29,4 +30,5 @@ def init(workspace: options.WorkspaceFile = None, json_: options.Json = False) -
     print(f"wrote {file}")
     for name, found in keys.items():
         print(f"  write key of {name}: {found[0]}")
-    print("next: headwater up")
+    named = f" --workspace {shlex.quote(str(file))}" if file != Path(WORKSPACE_FILE) else ""
+    print(f"next: headwater up{named}")

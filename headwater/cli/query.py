@@ -36,6 +36,10 @@ def query(
 
     data = DataDir(dir_)
     text = sys.stdin.read() if sql == "-" else sql
+    if not text.strip():
+        leave(
+            exits.CONFIG, 'the query is empty; ask for example: headwater query "SHOW TABLES FROM headwater"'
+        )
     people = "PrettyCompactMonoBlock" if sys.stdout.isatty() else "TSVWithNames"
     chosen = format_ or ("JSON" if json_ else people)
     up = files.read_up(data)

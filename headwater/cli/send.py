@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headwater import timestamps
 from headwater.cli import options
 from headwater.cli.output import complain, emit_json, leave, progress
 from headwater.errors import ConfigError, Problem
 from headwater.event import EVENT_TYPES
 from headwater.paths import DataDir
 from headwater.run import exits
+
+if TYPE_CHECKING:
+    from headwater.workspace.outline import SourceOutline
 
 BATCH_EVENTS = 100
 
@@ -54,7 +58,7 @@ def send(
 ) -> None:
     """Send one event, or a file of them; prints their messageIds, and on stderr what was rejected and why."""
     from headwater.cli.reach import outline_of, running
-    from headwater.run.client import choose_key, deliver
+    from headwater.run.client import deliver
 
     data = DataDir(dir_)
     flags = {
@@ -69,9 +73,11 @@ def send(
         "properties": _pairs(property_),
         "traits": _pairs(trait),
     }
+    if timestamp is not None and timestamps.parse(timestamp) is None:  # the collector would take it as "now"
+        leave(exits.CONFIG, f"--timestamp: {timestamp!r} is no ISO-8601 time, as in 2026-03-01T12:00:00Z")
     given = {key: value for key, value in flags.items() if value is not None}
     events = _events(what, given)
-    key = write_key or choose_key(outline_of(data, workspace).sources, source)
+    key = _key(outline_of(data, workspace).sources, write_key, source, elsewhere=url is not None)
     where = url or running(data).url
     accepted: list[str] = []
     rejected: list[dict[str, Any]] = []
@@ -91,6 +97,25 @@ def send(
         if json_:
             emit_json({"accepted": accepted, "rejected": rejected})
     raise typer.Exit(exits.FAILED if rejected else exits.OK)
+
+
+def _key(
+    sources: Mapping[str, SourceOutline], given: str | None, source: str | None, *, elsewhere: bool
+) -> str:
+    """The write key to send with. One that nobody has is answered 200 and dropped, so it is told here."""
+    from headwater.run.client import choose_key
+
+    if given is None:
+        return choose_key(sources, source)
+    known = {key for one in sources.values() for key in one.write_keys}
+    unread = any(len(one.write_keys) < one.declared for one in sources.values())  # a ${NAME} of another shell
+    if sources and given not in known and not (elsewhere or unread):
+        leave(
+            exits.CONFIG,
+            f"no source has the write key {given!r}; sources: {', '.join(sources)}; name one with --source, "
+            "or another collector with --url",
+        )
+    return given
 
 
 def _show(ids: list[str], refused: list[dict[str, Any]]) -> None:
@@ -126,7 +151,7 @@ def _events(what: str, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
         leave(
             exits.CONFIG, f"{what!r} is no event type ({', '.join(sorted(EVENT_TYPES))}), and flags need one"
         )
-    if what != "-" and not Path(what).is_file():
+    if what != "-" and (Path(what).is_dir() or not Path(what).exists()):
         leave(
             exits.CONFIG, f"{what!r} is neither an event type ({', '.join(sorted(EVENT_TYPES))}) nor a file"
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from headwater.cli import options
-from headwater.cli.output import leave
+from headwater.cli.output import complain, leave
 from headwater.paths import DataDir
 from headwater.run import exits
 
@@ -39,8 +40,10 @@ def tap(
     from headwater import fql
     from headwater.cli.reach import log_of, outline_of
     from headwater.log import topics
+    from headwater.run import files
     from headwater.run.tap import SHORT
     from headwater.run.tap import tap as read
+    from headwater.workspace.model import KafkaLogSettings
 
     data = DataDir(dir_)
     full = SHORT.get(topic, topic)
@@ -48,8 +51,16 @@ def tap(
         topics.spec_of(full)
     except ValueError:
         leave(exits.CONFIG, f"no topic {topic!r}; topics: {', '.join(SHORT)}, dead.NAME, retry.NAME")
-    test = fql.compile(filter_) if filter_ is not None else (lambda _event: True)
+    test = fql.compile(filter_) if filter_ is not None else fql.compile("true")
+    for hint in test.hints:
+        complain(f"--filter: {hint}")
     outline = outline_of(data, workspace)
+    _known(full, outline.destinations)
+
+    if not no_follow and files.read_up(data) is None and not isinstance(outline.log, KafkaLogSettings):
+        complain(
+            f"nothing runs on {data.root}: new events come once something does; --no-follow ends at the last"
+        )
 
     async def follow() -> None:
         seen = 0
@@ -64,6 +75,16 @@ def tap(
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(follow())
+
+
+def _known(topic: str, destinations: Mapping[str, str]) -> None:
+    """Ends the command where the topic is that of a destination which the workspace does not have."""
+    from headwater.log import topics
+
+    for prefix in (topics.DEAD_PREFIX, topics.RETRY_PREFIX):
+        name = topic.removeprefix(prefix)
+        if destinations and name not in {topic, *destinations}:
+            leave(exits.CONFIG, f"no destination {name!r}; destinations: {', '.join(destinations)}")
 
 
 def pretty(line: dict[str, Any]) -> str:

@@ -74,7 +74,10 @@ def _recalled(data: DataDir, outline: Outline, found: Journey) -> Journey:
 def _unknown(data: DataDir, message_id: str) -> str:
     up = files.read_up(data)
     asked = ", nor does ClickHouse" if up is not None and up.clickhouse_port is not None else ""
-    return f"the log holds no event {message_id!r} (any more){asked}"
+    return (
+        f"the log holds no event {message_id!r} (any more){asked}; a recent one was never accepted: "
+        "look at what its client was answered, and at `headwater doctor` for unknown write keys"
+    )
 
 
 def lines(found: Journey, held_back: Mapping[str, str]) -> list[str]:

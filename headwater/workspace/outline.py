@@ -27,6 +27,7 @@ class SourceOutline:
     kind: str
     write_keys: tuple[str, ...]
     enabled: bool = True
+    declared: int = 0  # how many keys it lists, those too that could not be resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +64,15 @@ def _log(top: dict[str, Any]) -> LogSettings:
 def _sources(top: dict[str, Any], unresolved: set[Any]) -> dict[str, SourceOutline]:
     found = {}
     for name, source in _mapping(top.get("sources")).items():
-        keys = _mapping(source).get("write_keys")
+        listed = _mapping(source).get("write_keys")
+        keys = listed if isinstance(listed, list) else []
         known = tuple(
             key
-            for index, key in enumerate(keys if isinstance(keys, list) else ())
+            for index, key in enumerate(keys)
             if isinstance(key, str) and ("sources", name, "write_keys", index) not in unresolved
         )
         kind = str(_mapping(source).get("kind", ""))
-        found[name] = SourceOutline(kind, known, _mapping(source).get("enabled") is not False)
+        found[name] = SourceOutline(kind, known, _mapping(source).get("enabled") is not False, len(keys))
     return found
 
 

@@ -61,6 +61,14 @@ def test_init_tells_the_keys_as_json(folder: Path) -> None:
     assert told["write_keys"]["api"] == load(folder / "headwater.yaml").workspace.sources["api"].write_keys
 
 
+def test_init_says_how_to_start_what_it_wrote(folder: Path) -> None:
+    """The command can be pasted: a file elsewhere is named, and quoted where a shell would part it."""
+    assert run("init").stdout.splitlines()[-1] == "next: headwater up"
+    last = run("init", "--workspace", "two words/h.yaml").stdout.splitlines()[-1]
+    assert last == "next: headwater up --workspace 'two words/h.yaml'"
+    del folder  # the working folder
+
+
 def test_check_says_where_the_log_keeps_more_than_its_settings(folder: Path) -> None:
     """A retention shorter than the dedupe window is adapted, not obeyed, and the operator is told so."""
     text = "workspace: acme\nsources:\n  web: {kind: browser, write_keys: [wk_web]}\n"
@@ -161,9 +169,47 @@ def test_doctor_names_what_is_missing_and_what_to_type(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("status",), 3),
+        (("doctor", "--port", "0", "--clickhouse-port", "0"), 0),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_command_to_type_can_be_pasted(folder: Path, arguments: tuple[str, ...], code: int) -> None:
+    """A folder with a space is quoted in what a message says to type."""
+    run("init")
+    done = run(*arguments, "--dir", "my data")
+    assert done.exit_code == code
+    assert "headwater up --dir 'my data'" in done.output
+    del folder  # the working folder
+
+
+def test_check_looks_at_the_workspace_that_runs(folder: Path) -> None:
+    """Beside another ./headwater.yaml, what the folder runs with is what `doctor` and the log speak of."""
+    run("init")
+    (folder / "other.yaml").write_text("workspace: a\nsources: {web: {kind: browser, write_keys: [k]}}\n")
+    data = DataDir(folder / "headwater-data").make()
+    lock = files.acquire(files.up_lock(data), "here", files.Holder(os.getpid()))
+    try:
+        for name, shown in (("headwater.yaml", "headwater.yaml: "), ("other.yaml", f"{folder}/other.yaml: ")):
+            up = files.Up(pid=os.getpid(), host="127.0.0.1", port=8080, workspace=str(folder / name))
+            files.write_up(data, up)
+            assert run("check").stdout.startswith(f"{shown}valid")
+    finally:
+        lock.release()
+
+
+@pytest.mark.parametrize(
     ("arguments", "part"),
     [
         (("send", "trakc"), "'trakc' is neither an event type"),
+        (("send", "."), "'.' is neither an event type"),
+        (("send", "track", "--event", "x", "--timestamp", "yesterday"), "'yesterday' is no ISO-8601 time"),
+        (("send", "track", "--event", "x", "--write-key", "wk_no"), "no source has the write key 'wk_no'"),
+        (("query", " "), "the query is empty"),
+        (("tap", "dead.nope"), "no destination 'nope'; destinations: warehouse"),
+        (("tap", "retry.nope"), "no destination 'nope'; destinations: warehouse"),
         (("send", "track", "--event", "x", "--property", "plan"), "'plan' is no KEY=VALUE"),
         (("send", "-", "--user-id", "u"), "flags need one"),
         (("tap", "nonsense"), "no topic 'nonsense'; topics: accepted"),
@@ -185,6 +231,29 @@ def test_a_wrong_filter_of_tap_is_a_configuration_error(folder: Path) -> None:
     assert isinstance(result.exception, ConfigError)
 
 
+def test_tap_hints_at_a_filter_that_is_never_true(folder: Path) -> None:
+    """`type = track` compiles, lets nothing through, and would wait for ever without a word."""
+    run("init")
+    told = run("tap", "--filter", "type = track")
+    assert 'a text stands in quotes: `type = "track"`' in told.stderr
+    del folder  # the working folder
+
+
+def test_a_key_that_may_be_behind_a_variable_of_another_shell_is_sent(folder: Path) -> None:
+    """Only a key that surely nobody has is refused before it is sent."""
+    (folder / "headwater.yaml").write_text(
+        'workspace: a\nsources: {api: {kind: server, write_keys: ["${HEADWATER_TEST_UNSET}"]}}\n'
+    )
+    told = run("send", "track", "--event", "x", "--write-key", "wk_other")
+    assert (told.exit_code, "nothing runs" in told.stderr) == (3, True)
+
+
+def test_the_version_is_an_option_too() -> None:
+    """What everybody types first."""
+    told = run("--version")
+    assert (told.exit_code, told.stdout) == (0, run("version").stdout)
+
+
 def test_importing_the_command_line_loads_no_stage() -> None:
     """`headwater --help` must be quick: no server, engine, log or model is imported for it."""
     code = (
@@ -196,6 +265,17 @@ def test_importing_the_command_line_loads_no_stage() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_data_folder_on_a_disk_that_is_not_mounted_is_told_without_a_trace(folder: Path) -> None:
+    """A link that leads nowhere."""
+    (folder / "data").symlink_to(folder / "not-mounted")
+    (folder / "headwater.yaml").write_text("workspace: a\nsources: {web: {kind: browser, write_keys: [k]}}\n")
+    line = [sys.executable, "-m", "headwater", "up", "--dir", "data"]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("headwater: cannot use data: File exists")
+    assert "Traceback" not in done.stderr
 
 
 def test_completion_can_be_shown() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +100,18 @@ def test_connections_that_are_always_dropped_end_the_command(
     assert isinstance(done.exception, client.Unreachable)
     assert done.stdout == ""
     assert server.connections == client.ATTEMPTS
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+    """What a shell makes of `headwater send <(zcat events.gz)`."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_text, args=(lines(3),))
+    writing.start()
+    with collector() as server:
+        done = send(server, pipe)
+    writing.join()
+    assert (done.exit_code, server.taken) == (0, ["m-0", "m-1", "m-2"])
 
 
 @pytest.mark.parametrize(("broken", "why"), [("not json", "not JSON"), ("[1]", "an event is an object")])
