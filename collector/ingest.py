@@ -169,7 +169,10 @@ class Ingest:
         except OSError as error:
             logger.warning("the log's folder cannot be read: %s", error)
             return "log_unavailable"
-        return "disk_full" if free < self.live.current.limits.disk_free_bytes else None
+        if free < (least := self.live.current.limits.disk_free_bytes):
+            self.disk.tell_full(least)
+            return "disk_full"
+        return None
 
     def admit(self, one: Asked) -> Ticket:
         """Decide before a byte of the body is read. Raises Refused."""
@@ -230,7 +233,8 @@ class Ingest:
     def _answer(self, judged: Judged, error: LogError | None) -> Reply:
         """What the log's word means for the client."""
         if error is not None:
-            return refusal("log_unavailable", str(error), retry_after=5)
+            # why is in our log: it names files and hosts, which are no client's business
+            return refusal("log_unavailable", retry_after=5)
         self.tally.accepted(judged.source_id, judged.types)
         return judged.reply
 

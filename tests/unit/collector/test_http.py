@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from collector.asgi import HOT
+from collector.codes import REFUSALS
 from collector.replies import SUCCESS
 from headwater.clock import ManualClock
 from tests.support.serving import Served, basic, read_answer, serve, workspace
@@ -182,6 +183,7 @@ async def test_a_log_that_fails_is_503_with_whole_seconds(served: Served) -> Non
     served.log.faults.fail("append")
     answer = await served.post("/v1/track", EVENT)
     assert (answer.status, answer.json["code"]) == (503, "log_unavailable")
+    assert answer.json["message"] == REFUSALS["log_unavailable"].meaning, "paths and hosts are the operator's"
     assert answer.headers["retry-after"].isdigit()
     assert (await served.request("GET", "/ready")).status == 503
     assert (await served.post("/v1/track", EVENT)).status == 200
@@ -270,11 +272,14 @@ async def test_a_rate_limit_is_429_in_whole_seconds_and_passes(tmp_path: Path) -
         assert (await served.post("/v1/track", EVENT)).status == 200
 
 
-async def test_a_full_disk_is_503(tmp_path: Path) -> None:
-    """limits.disk_free_bytes is looked at before anything is read."""
+async def test_a_full_disk_is_503(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """limits.disk_free_bytes is looked at before anything is read; the log tells it once a minute, not each time."""
     async with serve(tmp_path, workspace(limits={"disk_free_bytes": 1 << 60})) as served:
-        answer = await served.post("/v1/track", EVENT)
-        assert (answer.status, answer.json["code"]) == (503, "disk_full")
+        for _ in range(3):
+            answer = await served.post("/v1/track", EVENT)
+            assert (answer.status, answer.json["code"]) == (503, "disk_full")
+        (told,) = (line.message for line in caplog.records if line.levelname == "ERROR")
+        assert f"limits.disk_free_bytes is {1 << 60}; clients are told to retry (503)" in told
         ready = await served.request("GET", "/ready")
         assert (ready.status, ready.json["reasons"][0]["code"]) == (503, "disk_full")
         assert (await served.request("GET", "/health")).status == 200
