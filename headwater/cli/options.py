@@ -16,7 +16,7 @@ WorkspaceFile = Annotated[
     typer.Option(
         "--workspace",
         envvar="HEADWATER_WORKSPACE",
-        help="Workspace file. Default: ./headwater.yaml, else headwater.yaml in --dir.",
+        help="Workspace file. Default: ./headwater.yaml, else what --dir last ran with, or holds.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]

@@ -27,7 +27,7 @@ from headwater.errors import AlreadyRunning, ConfigError, HeadwaterError, Proble
 from headwater.run import configuration, exits
 from headwater.run.files import Holder, acquire, holder_of, stage_lock
 from headwater.run.ports import PortUnavailable
-from headwater.run.settings import StageSettings
+from headwater.run.settings import Stage, StageSettings, name_of
 from headwater.workspace.live import LiveWorkspace
 from headwater.workspace.load import Loaded
 from headwater.workspace.watch import Watcher
@@ -58,7 +58,7 @@ def run(settings: StageSettings) -> int:
         holder = Holder(os.getpid(), os.getppid() if settings.supervised else 0)
         path = stage_lock(data, settings.stage)
         before = holder_of(path).pid
-        lock = acquire(path, f"the {settings.stage} of {data.root}", holder)
+        lock = acquire(path, f"the {name_of(settings.stage)} of {data.root}", holder)
         try:
             if (
                 not settings.supervised
@@ -83,12 +83,12 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _told(error: Exception, stage: str) -> int:
+def _told(error: Exception, stage: Stage) -> int:
     """Log why the stage ended and choose the exit code; a trace only where it would help to mend a defect."""
     causes = list(_leaves(error))
     expected = all(isinstance(cause, HeadwaterError) or unusable_path(cause) for cause in causes)
     sentences = "; ".join(unusable_path(cause) or str(cause) or type(cause).__name__ for cause in causes)
-    logger.error("the %s ended: %s", stage, sentences, exc_info=None if expected else error)
+    logger.error("the %s ended: %s", name_of(stage), sentences, exc_info=None if expected else error)
     if any(isinstance(cause, ConfigError) for cause in causes):
         return exits.CONFIG
     if any(isinstance(cause, AlreadyRunning | PortUnavailable) for cause in causes):

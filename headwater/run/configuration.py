@@ -31,11 +31,16 @@ _COUNTER_BYTES = 256 * 1024  # some 1,700 label combinations of each kind
 
 
 def find(data: DataDir, given: str | None) -> Path:
-    """The workspace file: the one given, else ./headwater.yaml, else the one in the data folder (which may not exist)."""
+    """The workspace file: the one given, else ./headwater.yaml, else the one that the folder last ran with, else the one in
+    the folder, which may not exist: a new one has fresh keys, and turns away every app that sends to an older one.
+    """
     if given:
         return Path(given)
-    here = Path(WORKSPACE_FILE)
-    return here if here.exists() else data.root / WORKSPACE_FILE
+    here, own = Path(WORKSPACE_FILE), data.root / WORKSPACE_FILE
+    if here.exists():
+        return here
+    last = remembered(data)
+    return own if last is None or last == own.absolute() else last
 
 
 def read(file: Path) -> Loaded:

@@ -21,7 +21,7 @@ from headwater.run import configuration, files
 from headwater.run.disk import free_bytes, in_words
 from headwater.run.funnel import Funnel
 from headwater.run.ports import PortUnavailable, free_port
-from headwater.run.settings import LOOPBACK, STAGES
+from headwater.run.settings import LOOPBACK, STAGES, name_of
 from headwater.workspace.model import Limits, Workspace
 
 LAG_S = 60.0
@@ -85,7 +85,7 @@ def of_processes(data: DataDir, up: files.Up | None, port: int, clickhouse_port:
         yield Finding("ok", "processes", f"running with pid {up.pid} at {up.url}")
         for stage in STAGES:
             if not files.is_held(files.stage_lock(data, stage)):
-                what = f"the {stage} does not run at this moment; the supervisor starts it again"
+                what = f"the {name_of(stage)} does not run at this moment; the supervisor starts it again"
                 yield Finding(
                     "problem", "processes", what, "look at the log of `headwater up` for the reason"
                 )
@@ -93,12 +93,14 @@ def of_processes(data: DataDir, up: files.Up | None, port: int, clickhouse_port:
     held = {stage: files.holder_of(files.stage_lock(data, stage)) for stage in STAGES if _held(data, stage)}
     for stage, holder in held.items():
         if holder.supervisor:
-            what = f"the {stage} (pid {holder.pid}) outlived its supervisor; it leaves within seconds"
+            what = (
+                f"the {name_of(stage)} (pid {holder.pid}) outlived its supervisor; it leaves within seconds"
+            )
             yield Finding(
                 "problem", "stale process", what, f"kill -9 {holder.pid}  # if it is still there then"
             )
         else:
-            yield Finding("ok", "processes", f"the {stage} runs by itself with pid {holder.pid}")
+            yield Finding("ok", "processes", f"the {name_of(stage)} runs by itself with pid {holder.pid}")
     if held:
         return
     yield Finding("warning", "processes", "nothing runs on this folder", f"headwater up {data.option}")

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from headwater.clock import Clock
-from headwater.run.settings import Stage
+from headwater.run.settings import Stage, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Child:
 
     def __init__(self, stage: Stage, command: Command, clock: Clock, changed: Callable[[], None]) -> None:
         self.stage, self._command, self._clock, self._changed = stage, command, clock, changed
+        self._name = name_of(stage)
         self.ready = asyncio.Event()
         self.restarts = 0
         self._process: asyncio.subprocess.Process | None = None
@@ -56,7 +57,7 @@ class Child:
 
     async def _rest(self, pause: float) -> None:
         self.restarts += 1
-        logger.error("the %s %s; starting it again in %.1f s", self.stage, _ended(self._code), pause)
+        logger.error("the %s %s; starting it again in %.1f s", self._name, _ended(self._code), pause)
         self._code = 0  # told; it says nothing about how the child leaves
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
@@ -73,7 +74,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C in the terminal is the supervisor's to handle, in its order
             )
         except OSError as error:
-            logger.error("cannot start the %s: %s", self.stage, error.strerror)  # noqa: TRY400
+            logger.error("cannot start the %s: %s", self._name, error.strerror)  # noqa: TRY400
             os.close(reading)
             return 127
         finally:
@@ -118,13 +119,13 @@ class Child:
             async with asyncio.timeout(seconds):
                 await self._gone.wait()
         except TimeoutError:
-            logger.error("the %s did not leave within %.0f s; killing it", self.stage, seconds)  # noqa: TRY400
+            logger.error("the %s did not leave within %.0f s; killing it", self._name, seconds)  # noqa: TRY400
             self.signal(signal.SIGKILL)
             await self._gone.wait()
         if starting and self._code == -signal.SIGTERM:  # it had no handler yet, and nothing in flight
             return True
         if self._code:
-            logger.error("the %s %s while leaving", self.stage, _ended(self._code))
+            logger.error("the %s %s while leaving", self._name, _ended(self._code))
         return self._code == 0
 
 

@@ -49,6 +49,11 @@ class StageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return self.lifeline_fd >= 0
 
 
+def name_of(stage: Stage) -> str:
+    """A stage as a sentence with "the" before it and a verb behind it wants it: `destinations` alone is a plural."""
+    return "destinations process" if stage == "destinations" else stage
+
+
 def command(settings: StageSettings) -> list[str]:
     """The command line that runs a stage with the same interpreter; the stage comes first, for readers of `ps`."""
     encoded = msgspec.json.encode(settings).decode()

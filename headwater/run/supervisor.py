@@ -14,7 +14,6 @@ backlog; the destinations deliver theirs, as far as it moves. Each step is bound
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -29,6 +28,7 @@ import msgspec
 from headwater import logs
 from headwater.clock import Clock, SystemClock
 from headwater.log import moving
+from headwater.log.made_for import check_partitions
 from headwater.paths import DataDir
 from headwater.run import configuration, exits, files
 from headwater.run.orphans import wait_for_orphans
@@ -79,6 +79,7 @@ def up(options: UpOptions, command_line: CommandLine = command) -> int:
         configuration.require_engine(loaded)
         moving.check(data, loaded.workspace.log, "collector")
         wait_for_orphans(data)
+        check_partitions(data, loaded.workspace.log)
         files.clean(data)
         configuration.keep(loaded, data)
         configuration.remember(loaded.file, data)
@@ -103,10 +104,13 @@ def up(options: UpOptions, command_line: CommandLine = command) -> int:
 
 
 def _workspace(options: UpOptions) -> Loaded:
-    file = configuration.find(options.data, options.workspace)
-    if options.workspace is None and not file.exists():
-        write_new(file)
-        logger.info("no headwater.yaml here: wrote one with fresh write keys to %s", file)
+    file, last = configuration.find(options.data, options.workspace), configuration.remembered(options.data)
+    if options.workspace is None:
+        if not file.exists():
+            write_new(file)
+            logger.info("no headwater.yaml here: wrote one with fresh write keys to %s", file)
+        elif last is not None and last != file.absolute():
+            logger.warning("the workspace is %s; %s last ran with %s", file, options.data.root, last)
     return configuration.read(file)
 
 
@@ -262,8 +266,12 @@ class Supervisor:
                 "ClickHouse does not answer on port %d yet; events are taken all the same",
                 self._clickhouse_port,
             )
-        with contextlib.suppress(BrokenPipeError):  # whoever started us need not read
+        try:
             print(f"ready http://{files.bracketed(self._options.host)}:{self._port}", flush=True)  # noqa: T201
+        except BrokenPipeError:  # whoever started us need not read
+            logger.debug("nobody reads stdout")
+        except OSError as error:  # where our output goes is full: no reason to end what works
+            logger.error("ready, and cannot say so on stdout: %s", error.strerror)  # noqa: TRY400
 
     def _write_up(self) -> None:
         up = files.Up(

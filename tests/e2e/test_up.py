@@ -219,6 +219,46 @@ def test_stages_run_one_by_one_in_the_foreground(tmp_path: Path) -> None:
             process.communicate(timeout=10)
 
 
+def test_another_number_of_partitions_is_refused_at_once(tmp_path: Path) -> None:
+    """No stage could start: one sentence and an exit code instead of children that end again and again.
+
+    Without --workspace it is the one that the folder last ran with: fresh keys would turn every app away.
+    """
+    running = Running(tmp_path, WORKSPACE)
+    try:
+        running.start()
+        assert track(running, "m-1") == (200, {"success": True})
+        running.stop()
+        running.file.write_text(WORKSPACE + "log: {partitions: 3}\n")
+        done = running.run(
+            "up", "--port", "0", check=False, cwd=tmp_path / "data"
+        )  # the file of the last run
+    finally:
+        running.kill()
+    assert done.returncode == 1
+    assert done.stderr.startswith("headwater: ")
+    assert "holds events in 1 partitions, log.partitions says 3; set it back to 1" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file of Linux")
+def test_a_stdout_that_takes_nothing_ends_nothing(tmp_path: Path) -> None:
+    """The disk that `headwater up > up.log` writes to is full: events come all the same."""
+    running = Running(tmp_path, WORKSPACE)
+    command = running.command("up", "--port", str(running.port), "--clickhouse-port", "0")
+    errors = tmp_path / "stderr"
+    with Path("/dev/full").open("w") as full, errors.open("w") as stderr:
+        process = subprocess.Popen(command, stdout=full, stderr=stderr, cwd=tmp_path)
+    try:
+        eventually(lambda: "cannot say so on stdout" in errors.read_text(), what="ready")
+        assert track(running, "m-1") == (200, {"success": True})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+    assert "Traceback" not in errors.read_text()
+
+
 def test_without_a_workspace_up_writes_one_and_says_where(tmp_path: Path) -> None:
     """The first `headwater up` needs nothing; SIGINT ends it as SIGTERM does; stdout holds one line."""
     running = Running(tmp_path, "")

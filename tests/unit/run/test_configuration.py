@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.run.configuration import read
+from headwater.paths import DataDir
+from headwater.run.configuration import find, read, remember
 
 SOURCES = "workspace: a\nsources: {web: {kind: browser, write_keys: [k]}}\ndestinations:\n"
 
@@ -17,6 +18,22 @@ def workspace(folder: Path, *destinations: str) -> Path:
     file = folder / "headwater.yaml"
     file.write_text(SOURCES + "".join(f"  {line}\n" for line in destinations))
     return file
+
+
+def test_a_folder_goes_on_with_the_workspace_it_last_ran_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless another is given or stands in the working folder: a new one would have keys that no app knows."""
+    monkeypatch.chdir(tmp_path)
+    data = DataDir(Path("data")).make()
+    assert find(data, None) == Path("data/headwater.yaml")
+    elsewhere = tmp_path / "etc.yaml"
+    elsewhere.write_text(SOURCES)
+    remember(elsewhere, data)
+    assert find(data, None) == elsewhere
+    assert find(data, "given.yaml") == Path("given.yaml")
+    workspace(tmp_path)
+    assert find(data, None) == Path("headwater.yaml")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from headwater.clock import SystemClock
 from headwater.run.process import Child
+from headwater.run.settings import Stage, name_of
 
 READY = "import os, sys, signal, time; os.write(int(sys.argv[1]), b'1'); "
 WAITS = READY + "signal.pause()"
@@ -71,6 +72,14 @@ async def test_a_child_that_ends_at_once_is_started_with_growing_pauses(
     ]
     assert pauses[:3] == [0.1, 0.2, 0.4]
     assert "the collector ended with code 7" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"), [("collector", "collector"), ("destinations", "destinations process")]
+)
+def test_a_stage_has_a_name_that_fits_a_sentence(stage: Stage, name: str) -> None:
+    """`the destinations was killed` is no English."""
+    assert name_of(stage) == name
 
 
 async def test_a_polite_child_leaves_on_sigterm_and_stays_away() -> None:
