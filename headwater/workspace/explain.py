@@ -128,10 +128,9 @@ def _expected(error: ErrorDetails) -> str:
         return _PLAIN[kind]
     if kind in ("too_long", "too_short"):
         context = error["ctx"]
-        bound = (
-            f"at most {context['max_length']}" if kind == "too_long" else f"at least {context['min_length']}"
-        )
-        return f"expected {bound}, received {context['actual_length']}"
+        most, bound = ("most", "max_length") if kind == "too_long" else ("least", "min_length")
+        entries = "entry" if context[bound] == 1 else "entries"
+        return f"expected at {most} {context[bound]} {entries}, received {context['actual_length'] or 'none'}"
     if message.startswith("Input should be "):
         return f"expected {message.removeprefix('Input should be ')}"
     return message.removeprefix("Value error, ")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _TEXT = """\
 # Headwater workspace. `headwater check` validates it; a running Headwater takes changes over as soon as this is saved.
-# Secrets: write ${{NAME}} for an environment variable, ${{NAME:-default}}, or file:PATH for the first line of a file.
+# Secrets: write ${{NAME}} for an environment variable, ${{NAME:-default}}, or file:PATH for the text of a file.
 workspace: {name}
 
 # Where events come from. Give an SDK the write key of its source. A source may have two keys while you rotate them.

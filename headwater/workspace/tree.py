@@ -95,6 +95,8 @@ def parse(text: str, file: str, environ: Mapping[str, str], folder: Path) -> Tre
 def _hint(text: str, mark: yaml.Mark | None) -> str:
     lines = text.splitlines()
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if line.lstrip(" ").startswith("\t"):
+        return "; indent with spaces, YAML takes no tabs"
     return '; put references in quotes: "${NAME}"' if "${" in line else ""
 
 

@@ -32,7 +32,7 @@ def workspace(log: str, environ: dict[str, str] | None = None) -> Workspace:
     ("log", "message"),
     [
         ("  partitions: 3\n", "3:1: log: the key 'brokers' is missing (Some brokers to begin with, as host:port.)"),
-        ("  brokers: []\n", "5:12: log.brokers: expected at least 1, received 0"),
+        ("  brokers: []\n", "5:12: log.brokers: expected at least 1 entry, received none"),
         (
             BROKERS + '  sasl: {mechanism: PLAIN, password: "${PW}"}\n',
             "6:3: log.sasl: the key 'username' is missing (The user the brokers know.)",

@@ -206,8 +206,8 @@ def test_a_wrong_filter_is_told_at_its_place() -> None:
     [
         ("write_keys: wk_1", "sources.web.write_keys: expected a list, as in [a, b]"),
         ("write_keys: [123]", "sources.web.write_keys[0]: expected text; put it in quotes"),
-        ("write_keys: [a, b, c]", "sources.web.write_keys: expected at most 2, received 3"),
-        ("write_keys: []", "sources.web.write_keys: expected at least 1, received 0"),
+        ("write_keys: [a, b, c]", "sources.web.write_keys: expected at most 2 entries, received 3"),
+        ("write_keys: []", "sources.web.write_keys: expected at least 1 entry, received none"),
         ("write_keys: {a: b}", "sources.web.write_keys: expected a list, as in [a, b]"),
     ],
 )
@@ -229,6 +229,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
         ("", "the workspace is empty"),
         ("# nothing\n", "the workspace is empty"),
         ("a: [1, 2\n", "this is not YAML"),
+        ("a:\n\tb: 1\n", "indent with spaces, YAML takes no tabs"),
         ("a: \x00", "this is not YAML: character #x0000"),
         ("a: !!python/object:os.system {}\n", "python/object:os.system' is not supported"),
         ("a: &a [*a]\n", "an alias that contains itself"),
