@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headwater.cli import options
-from headwater.cli.output import console, emit_json
+from headwater.cli.output import WIDE, console, emit_json
 from headwater.clock import SystemClock
 from headwater.paths import DataDir
 from headwater.run import exits, files
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.text import Text
 
     from headwater.log.spool_look import Look
@@ -42,7 +43,8 @@ def status(
     elif watch:
         _watch(data, workspace)
     else:
-        console().print(_page(facts))
+        out = console()
+        out.print(_page(facts, out))
     if not facts["funnel"].adds_up:
         raise typer.Exit(exits.FAILED)
 
@@ -77,13 +79,14 @@ def _facts(data: DataDir, workspace: str | None) -> dict[str, Any]:
 def _watch(data: DataDir, workspace: str | None) -> None:
     from rich.live import Live
 
-    with contextlib.suppress(KeyboardInterrupt), Live(console=console(), auto_refresh=False) as live:
+    out = console()
+    with contextlib.suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False) as live:
         while True:
-            live.update(_page(_facts(data, workspace)), refresh=True)
+            live.update(_page(_facts(data, workspace), out), refresh=True)
             time.sleep(EVERY_S)
 
 
-def _page(facts: dict[str, Any]) -> Group:
+def _page(facts: dict[str, Any], out: Console) -> Group:
     from rich.console import Group
     from rich.text import Text
 
@@ -101,7 +104,7 @@ def _page(facts: dict[str, Any]) -> Group:
     return Group(
         Text(f"{facts['dir']}: {head}"),
         _stages(funnel),
-        _deliveries(funnel),
+        _deliveries(funnel.destinations, out),
         *(
             Text(f"partition {number} waits: rebuilding its state, {ratio:.0%}")
             for number, ratio in facts["rebuilding"].items()
@@ -138,11 +141,22 @@ def _stages(funnel: Funnel) -> Any:
     return table
 
 
-def _deliveries(funnel: Funnel) -> Any:
-    table = _table("destination", "read", "delivered", "filtered", "retrying", "dead", "discarded", "lag")
-    for name, flow in funnel.destinations.items():
-        table.add_row(name, *_cells(flow))
-    return table
+def _deliveries(flows: Mapping[str, DestinationFlow], out: Console) -> Any:
+    """A table or, where the terminal is too narrow for one, a sentence each: a number that is cut is another number."""
+    from rich.console import Group
+    from rich.text import Text
+
+    headings = ("read", "delivered", "filtered", "retrying", "dead", "discarded", "lag")
+    rows = {name: _cells(flow) for name, flow in flows.items()}
+    table = _table("destination", *headings)
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    if out.measure(table, options=out.options.update(max_width=WIDE)).maximum <= out.width:
+        return table
+    said = (
+        f"{name}: {', '.join(map(' '.join, zip(headings, row, strict=True)))}" for name, row in rows.items()
+    )
+    return Group(*map(Text, said), Text())
 
 
 def _cells(flow: DestinationFlow) -> list[str]:
