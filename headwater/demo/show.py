@@ -273,7 +273,7 @@ def _answer(url: str, sql: str) -> str:
 
 
 def _next_steps(options: DemoOptions, up: files.Up, console: Console) -> None:
-    folder = options.folder
+    where = DataDir(options.folder).option
     headwater = "headwater" if shutil.which("headwater") else sys.argv[0]
     console.print(
         f"""
@@ -281,10 +281,10 @@ It keeps running. Next, in another terminal:
 
   curl -s {up.url}/v1/track -H 'content-type: application/json' \\
     -d '{{"writeKey": "wk_api", "userId": "you", "event": "Hello", "messageId": "hello-1"}}'
-  {headwater} query --dir {folder} "SELECT * FROM headwater.hello"
-  {headwater} trace --dir {folder} hello-1
-  {headwater} status --dir {folder} --watch
-  {headwater} tap --dir {folder} events.processed
+  {headwater} query {where} "SELECT * FROM headwater.hello"
+  {headwater} trace {where} hello-1
+  {headwater} status {where} --watch
+  {headwater} tap {where} processed
 
 The collector's API is described at {up.url}/docs. Ctrl-C stops everything.""",
         soft_wrap=True,

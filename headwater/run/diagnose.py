@@ -65,9 +65,14 @@ def of_folder(data: DataDir, limits: Limits) -> Iterator[Finding]:
     """Rights and room of the data folder."""
     root = shlex.quote(str(data.root))
     for folder in (data.root, data.log, data.state, data.run, data.clickhouse):
-        if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            what = f"{folder} cannot be read and written by this user (uid {os.getuid()})"
-            yield Finding("problem", "permissions", what, f"sudo chown -R $(id -u):$(id -g) {root}")
+        if not folder.exists() or os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            continue
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            what = f"{folder} is on a file system that is mounted for reading only; a fault of the disk may do that"
+            yield Finding("problem", "permissions", what, f"findmnt -T {root}  # and dmesg tells of faults")
+            break
+        what = f"{folder} cannot be read and written by this user (uid {os.getuid()})"
+        yield Finding("problem", "permissions", what, f"sudo chown -R $(id -u):$(id -g) {root}")
     free, least = free_bytes(data.root), limits.disk_free_bytes
     what, look = f"{in_words(free)} free at {data.root}", f"du -sh {root}/*"
     if free < least:
