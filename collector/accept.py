@@ -147,7 +147,7 @@ def _key_of_first(batch: list[Raw]) -> Any:
 
 
 def _object(raw: Raw | None) -> Raw | None:
-    return raw if raw is not None and codec.is_object(raw) and raw != b"{}" else None
+    return raw if raw is not None and codec.is_object(raw) and bytes(raw) != codec.EMPTY_OBJECT else None
 
 
 def accept(envelope: Envelope, call: Call, new_id: Callable[[int], str], *, headers: bool = False) -> Outcome:
@@ -228,7 +228,8 @@ class _Judge:
         try:
             item = self._envelope.item or items.decode(raw)
         except msgspec.ValidationError:
-            found = items.diagnose(bytes(raw), index)
+            raw = items.without_empty_arrays(raw)
+            found = items.numbered(raw) or items.diagnose(bytes(raw), index)
             if isinstance(found, Rejected):
                 return found
             item = found

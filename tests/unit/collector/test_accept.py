@@ -57,7 +57,7 @@ def test_pretty_printed_json_becomes_one_line() -> None:
         ({"type": "track", "userId": "u", "event": None}, "event_not_defined"),
         ({"type": "track", "userId": "u", "event": 5}, "event_not_string"),
         ({"type": "track", "userId": "u", "event": "e" * 1025}, "event_too_long"),
-        ({"type": "track", "userId": "u", "event": "e", "properties": []}, "properties_not_object"),
+        ({"type": "track", "userId": "u", "event": "e", "properties": [1]}, "properties_not_object"),
         ({"type": "identify", "userId": "u", "traits": "x"}, "traits_not_object"),
         ({"type": "page", "userId": "u", "name": 4}, "name_not_string"),
         ({"type": "screen", "userId": "u", "category": 4}, "category_not_string"),

@@ -27,6 +27,12 @@ def test_any_bytes_are_survived(body: bytes) -> None:
             assert all(one.code in REJECTIONS for one in found.rejected)
 
 
+def mended(item: dict[str, Any]) -> dict[str, Any]:
+    """As it came, but for the empty arrays where objects belong."""
+    objects = ("properties", "traits", "context", "integrations")
+    return {name: {} if name in objects and value == [] else value for name, value in item.items()}
+
+
 @given(st.lists(ITEMS, max_size=6), st.integers(0, 6))
 @settings(max_examples=300)
 def test_neighbours_survive_in_order_and_every_item_is_answered(items: list[Any], place: int) -> None:
@@ -38,7 +44,7 @@ def test_neighbours_survive_in_order_and_every_item_is_answered(items: list[Any]
     assert "the-good-one" in [one.message_id for one in found.accepted]
     refused = {one.index for one in found.rejected}
     assert [one.index for one in found.rejected] == sorted(refused)
-    kept = [item for index, item in enumerate(batch) if index not in refused]
+    kept = [mended(item) for index, item in enumerate(batch) if index not in refused]
     assert [json.loads(bytes(one.body)) for one in found.accepted] == kept
 
 
