@@ -99,10 +99,10 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
                     await client.set_topics({self._cluster.prefix + topic for topic in self.topics})
                     self._coordinate()
                     await self._settled.wait()
+            await self._siblings.settle(self.group)
         except BaseException:
-            await self._leave()
+            await self._give_back()
             raise
-        await self._siblings.settle(self.group)
 
     def _coordinate(self) -> None:
         """Begin to join, with a coordinator of our own."""
@@ -356,10 +356,18 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Leave the group; closing twice is harmless."""
         if self._closed:
             return
-        await self._revoke()
-        self._closed = True
-        await self._leave()
+        await self._give_back()
         await self._siblings.left(self)
+
+    async def _give_back(self) -> None:
+        """The partitions, then the membership, then the connections: these also where somebody cancels the rest."""
+        try:
+            if self._places:
+                await self._revoke()
+            self._closed = True
+            await self._leave()
+        finally:
+            await self.abandon()
 
     async def _leave(self) -> None:
         if self._coordinator is not None:
@@ -368,7 +376,6 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self._coordinator.close()
             except TROUBLE as error:
                 _log.debug("leaving the group %s: %s", self.group, described(error))
-        await self.abandon()
 
     async def abandon(self) -> None:
         """Let go of everything without a word to the brokers."""
@@ -379,9 +386,11 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._coordinator is not None:
             coordinator, self._coordinator = self._coordinator, None
             tasks += coordinator.abandon()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._settled.set()
-        self._arrived.set()
-        if self._client is not None:
-            client, self._client = self._client, None
-            await release(client)
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._settled.set()
+            self._arrived.set()
+            if self._client is not None:
+                client, self._client = self._client, None
+                await release(client)

@@ -1,0 +1,116 @@
+"""A member that leaves, or never gets as far as its caller, gives back what it holds, whatever is cancelled meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from headwater.log.kafka import consumer as module
+from headwater.log.kafka.connection import Connection
+from headwater.log.kafka.consumer import KafkaMember
+from headwater.log.kafka.place import Place
+from headwater.log.protocol import TopicPartition
+from headwater.log.topics import ACCEPTED
+from headwater.workspace.model import KafkaLogSettings
+
+P0 = TopicPartition(ACCEPTED, 0)
+
+
+class Brokers:
+    """The group's coordinator, the client and the other members, of which the test says where they stand still."""
+
+    prefix, over = "", False
+
+    def __init__(self) -> None:
+        self.still = asyncio.Event()
+        self.closed = 0
+
+    async def set_topics(self, _: object) -> None:
+        """Known at once."""
+
+    async def stand_still(self, *_: object) -> None:
+        """For ever."""
+        self.still.set()
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """As a client does, when it is let go of."""
+        self.closed += 1
+
+    async def pass_by(self, *_: object) -> None:
+        """Nothing to do."""
+
+    settle = revoked = left = pass_by
+
+    def abandon(self) -> Sequence[asyncio.Task[None]]:
+        """No task to wait for."""
+        return ()
+
+
+class Stage:
+    """Who reads as a member; keeps what it holds."""
+
+    def __init__(self) -> None:
+        self.held: set[TopicPartition] = set()
+
+    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """More."""
+        self.held.update(partitions)
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Less."""
+        self.held.difference_update(partitions)
+
+
+def member_of(brokers: Brokers, stage: Stage) -> KafkaMember:
+    """One that has not joined."""
+    connection = Connection(KafkaLogSettings(brokers=["k:9092"]))
+    return KafkaMember(connection, cast("Any", brokers), "g", [ACCEPTED], stage, cast("Any", brokers))
+
+
+async def cancelled_while_it_stands_still(brokers: Brokers, doing: Any) -> None:
+    """Begin, and cancel it there."""
+    task = asyncio.create_task(doing)
+    async with asyncio.timeout(10):
+        await brokers.still.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_member_whose_leaving_is_cancelled_keeps_no_connection() -> None:
+    """The log closes it a second time, and finds it closed: then it has to be."""
+    brokers, stage = Brokers(), Stage()
+    member = member_of(brokers, stage)
+    coordinator: Any = Brokers()
+    coordinator.close, coordinator.still = coordinator.stand_still, brokers.still
+    member._client, member._coordinator, member._places = cast("Any", brokers), coordinator, {P0: Place(1)}
+    stage.held.add(P0)
+    await cancelled_while_it_stands_still(brokers, member.close())
+    await member.close()
+    assert (brokers.closed, stage.held, member.assignment()) == (1, set(), frozenset())
+
+
+async def test_a_member_whose_joining_is_cancelled_gives_its_share_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has its share and waits for the others: nobody else knows of it, so nobody else would close it."""
+    brokers, stage = Brokers(), Stage()
+    brokers.settle = brokers.stand_still  # type: ignore[method-assign]
+    member = member_of(brokers, stage)
+
+    async def connected(_: object) -> Any:
+        return brokers
+
+    def joined(_: KafkaMember) -> None:
+        member._places = {P0: Place(1)}
+        stage.held.add(P0)
+        member._settled.set()
+
+    monkeypatch.setattr(module, "connected", connected)
+    monkeypatch.setattr(KafkaMember, "_coordinate", joined)
+    await cancelled_while_it_stands_still(brokers, member.join())
+    assert (brokers.closed, stage.held) == (1, set())
