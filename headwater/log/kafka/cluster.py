@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
@@ -53,7 +53,11 @@ class Cluster:
             if self._closed:
                 raise LogUnavailable("this log is closed")
             if self._client is None:
-                self._client = await connected(self._connection.client(self._name))
+                client = await connected(self._connection.client(self._name))
+                if self._closed:  # meanwhile: nobody would close this one
+                    await release(client)
+                    raise LogUnavailable("this log is closed")
+                self._client = client
             return self._client
 
     async def close(self) -> None:
@@ -82,7 +86,7 @@ class Cluster:
     async def bounds(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """First offset and the end of what is committed, of each partition."""
         tps = list(partitions)
-        begins, ends = await asyncio.gather(self.offsets(tps, EARLIEST), self.offsets(tps, LATEST))
+        begins, ends = await together(self.offsets(tps, EARLIEST), self.offsets(tps, LATEST))
         return {tp: Bounds(begins[tp], max(begins[tp], ends[tp])) for tp in tps}
 
     async def offsets(
@@ -106,7 +110,7 @@ class Cluster:
                     _check(code)
                     found[self.ours(topic, number)] = offset
 
-        await asyncio.gather(*(ask(node, some) for node, some in by_node.items()))
+        await together(*(ask(node, some) for node, some in by_node.items()))
         return found
 
     async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Fetched:
@@ -238,6 +242,18 @@ class Cluster:
         for tp in tps:
             by_topic[self.prefix + tp.topic].append(tp.partition)
         return list(by_topic.items())
+
+
+async def together(*questions: Coroutine[Any, Any, Any]) -> list[Any]:
+    """The answers. Where one fails, none of the others goes on: the client may be closed by then, and would connect anew."""
+    tasks = [asyncio.create_task(question) for question in questions]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 async def connected(client: AIOKafkaClient) -> AIOKafkaClient:

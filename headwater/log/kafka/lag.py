@@ -7,10 +7,10 @@ unread, the rest is taken to hold as many events an offset. A group that has rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headwater.errors import OffsetOutOfRange
-from headwater.log.kafka.cluster import Cluster
+from headwater.log.kafka.cluster import Cluster, together
 from headwater.log.kafka.failures import reaching
 from headwater.log.protocol import Bounds, Lag, Position, TopicPartition
 
@@ -20,14 +20,15 @@ ONCE = 8  # partitions looked into at a time
 
 async def lags(cluster: Cluster, group: str, tps: Sequence[TopicPartition]) -> list[Lag]:
     """One for each partition, in their order. Raises LogUnavailable."""
-    stored, bounds = await asyncio.gather(cluster.glimpse(group, tps, 0), cluster.bounds(tps))
+    stored: Mapping[TopicPartition, Position]
+    stored, bounds = await together(cluster.glimpse(group, tps, 0), cluster.bounds(tps))
     places = asyncio.Semaphore(ONCE)
 
     async def one(tp: TopicPartition) -> Lag:
         async with places:
             return await _lag(cluster, tp, stored.get(tp), bounds[tp])
 
-    return await asyncio.gather(*(one(tp) for tp in tps))
+    return await together(*(one(tp) for tp in tps))
 
 
 async def _lag(cluster: Cluster, tp: TopicPartition, stored: Position | None, bounds: Bounds) -> Lag:
