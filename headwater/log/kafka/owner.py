@@ -86,6 +86,7 @@ class Fences:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._raising: dict[tuple[str, TopicPartition], asyncio.Task[AIOKafkaProducer]] = {}
+        self._going: set[asyncio.Task[None]] = set()  # being let go of
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def take(
@@ -112,13 +113,20 @@ class Fences:
             return await raise_fence(self._connection, group, tp)
 
     async def drop(self, group: str | None = None) -> None:
-        """Let go of what nobody took: of a group whose assignment is over, or of all."""
-        over = [key for key in self._raising if group in (None, key[0])]
-        for task in [self._raising.pop(key) for key in over]:
-            task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled() and task.exception() is None:
-                await abandon(task.result())
+        """Let go of what nobody took: of a group whose assignment is over, or of all. Goes on where it is cancelled."""
+        for key in [key for key in self._raising if group in (None, key[0])]:
+            going = asyncio.create_task(_let_go(self._raising.pop(key)), name="kafka-fence-over")
+            self._going.add(going)
+            going.add_done_callback(self._going.discard)
+        if self._going:
+            await asyncio.wait(self._going)
+
+
+async def _let_go(raising: asyncio.Task[AIOKafkaProducer]) -> None:
+    raising.cancel()
+    await asyncio.wait([raising])
+    if not raising.cancelled() and raising.exception() is None:
+        await abandon(raising.result())
 
 
 async def raise_fence(connection: Connection, group: str, tp: TopicPartition) -> AIOKafkaProducer:

@@ -12,7 +12,7 @@ from aiokafka.errors import IllegalOperation, ProducerFenced, RequestTimedOutErr
 from headwater.clock import ManualClock
 from headwater.errors import Fenced, HeadwaterError, LogUnavailable
 from headwater.log.kafka import owner
-from headwater.log.kafka.owner import KafkaClaim
+from headwater.log.kafka.owner import Fences, KafkaClaim
 from headwater.log.protocol import Position, Record, TopicPartition
 from headwater.log.topics import ACCEPTED, DROPPED, PROCESSED
 
@@ -93,3 +93,31 @@ def test_a_producer_that_is_in_no_transaction_any_more_is_an_outage(
         asyncio.run(commit())
     assert type(raised.value) is expected
     assert told.groups == (["g"] if expected is Fenced else [])
+
+
+async def test_fences_that_nobody_took_are_let_go_of_although_that_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A rebalance that takes too long is cancelled in the middle; the producers it did not get to would be open for ever."""
+    let_go: list[TopicPartition] = []
+    closing, closed = asyncio.Event(), asyncio.Event()
+
+    async def raise_fence(_connection: object, _group: str, tp: TopicPartition) -> Any:
+        return tp
+
+    async def abandon(tp: Any) -> None:
+        closing.set()
+        await closed.wait()
+        let_go.append(tp)
+
+    monkeypatch.setattr(owner, "raise_fence", raise_fence)
+    monkeypatch.setattr(owner, "abandon", abandon)
+    fences, beside = Fences(cast("Any", None)), [TopicPartition(ACCEPTED, number) for number in (1, 2)]
+    assert await fences.take("g", IN, beside) == IN
+    dropping = asyncio.create_task(fences.drop("g"))
+    await closing.wait()
+    dropping.cancel()
+    await asyncio.wait([dropping])
+    closed.set()
+    await fences.drop()
+    assert sorted(let_go) == beside
