@@ -29,6 +29,7 @@ from headwater.metrics import KAFKA_STUCK, KAFKA_WAITING
 ACK_S = 5.0
 CONNECT_S = 5.0
 CLOSE_S = 10.0
+END_S = 2.0  # what a producer has under way ends within, once its connections are closed, or is ended
 RETRY_S = 0.5  # between attempts to connect; meanwhile callers are refused at once
 OVERHEAD = 64  # bytes a record costs beside its value
 
@@ -281,7 +282,10 @@ async def _closed(producer: AIOKafkaProducer, sending: asyncio.Task[None] | None
     """Close the connections, which ends the requests that the sender waits for, and those that it made meanwhile."""
     await producer.client.close()
     if sending is not None:
-        await asyncio.gather(sending, return_exceptions=True)
+        while not (await asyncio.wait([sending], timeout=END_S))[0]:
+            sending.cancel()  # what it waits for may be news of brokers that this client never hears of any more
+        if not sending.cancelled():
+            sending.exception()  # heard, lest it is logged as forgotten
         await producer.client.close()
 
 

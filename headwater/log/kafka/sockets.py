@@ -10,17 +10,27 @@ connection in between, aiokafka looks for the one to close where it is not any m
 A client whose start is cancelled while it asks for its first metadata forgets the connection that it asks by. And one that
 needs a connection in the instant between its end and aiokafka's hearing of it forgets it for a new one: nobody closes it
 then, and who waits for an answer by it waits until the time is over. Here both are closed.
+
+What a host says to a new connection may be anything: a name that is none, a signature of SASL that is wrong, no protocol of
+Kafka's. aiokafka raises what its parsers raise; here that is a connection that could not be made, like any other. And the
+task that keeps a client's metadata current goes on after what nobody foresaw: without it the client waits for ever.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import logging
 from contextvars import ContextVar
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, KafkaError, RequestTimedOutError
+
+AGAIN_S = 1.0  # before metadata are looked after again
+
+_log = logging.getLogger(__name__)
 
 
 class _Start:
@@ -45,6 +55,7 @@ def mend() -> None:
         (AIOKafkaClient, "send", _timed_out),
         (AIOKafkaClient, "bootstrap", _closing),
         (AIOKafkaClient, "_get_conn", _replacing),
+        (AIOKafkaClient, "_md_synchronizer", _lasting),
     ):
         method = getattr(owner, name)
         if not hasattr(method, "__wrapped__"):
@@ -96,9 +107,29 @@ def _noted(connect: Any) -> Any:
     async def noted(connection: Any) -> Any:
         if (start := _start.get()) is not None and not start.over:
             start.connections.append(connection)
-        return await connect(connection)
+        try:
+            return await connect(connection)
+        except (KafkaError, OSError, TimeoutError):
+            raise
+        except Exception as error:
+            raise KafkaConnectionError(
+                f"no connection to {connection.host}:{connection.port}: {type(error).__name__}: {error}"
+            ) from error
 
     return noted
+
+
+def _lasting(look_after: Any) -> Any:
+    @functools.wraps(look_after)
+    async def lasting(client: Any) -> None:
+        while True:
+            try:
+                await look_after(client)
+            except Exception:  # noqa: BLE001 - its supervisor: whatever it died of, the client needs it
+                _log.exception("keeping what is known of Kafka's topics current failed; it is tried again")
+                await asyncio.sleep(AGAIN_S)
+
+    return lasting
 
 
 def _closing(bootstrap: Any) -> Any:

@@ -194,3 +194,26 @@ async def test_what_is_let_go_of_is_not_logged_as_forgotten() -> None:
     del producer, held
     gc.collect()
     assert forgotten == []
+
+
+async def test_a_producer_that_waits_for_what_will_not_come_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sender ends a transaction first, which looks for the coordinator among brokers that are gone."""
+    monkeypatch.setattr(module, "END_S", 0.01)
+    producer = Connection(KafkaLogSettings(brokers=["k:9092"])).producer("test")
+
+    async def end_the_transaction() -> None:
+        await producer.client.force_metadata_update()  # nobody looks for them any more
+
+    async def send() -> None:
+        under_way = asyncio.create_task(end_the_transaction())
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await under_way
+
+    sending = producer._sender._sender_task = asyncio.create_task(send())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await abandon(producer)
+    assert sending.done()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -16,6 +16,7 @@ from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 from aiokafka.protocol.admin import ApiVersionRequest
 
+from headwater.log.kafka import sockets
 from headwater.log.kafka.connection import Connection
 from headwater.workspace.model import KafkaLogSettings
 
@@ -95,3 +96,49 @@ async def test_a_connection_that_has_just_ended_is_closed_before_it_is_replaced(
             await waiting
     gc.collect()
     assert left == []
+
+
+@pytest.mark.parametrize(
+    ("host", "trouble"),
+    [
+        ("a..b", UnicodeError("label empty or too long")),
+        ("127.0.0.1", ValueError("Server sent wrong signature!")),
+        ("127.0.0.1", KeyError("r")),
+        ("127.0.0.1", AssertionError("5 should be less than or equal to 3")),
+    ],
+)
+async def test_whatever_a_host_says_to_a_new_connection_it_is_one_that_cannot_be_made(
+    host: str, trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address and the reason are named; nothing but that comes out, so that it is tried again."""
+
+    async def shake_hands(_: AIOKafkaConnection) -> None:
+        raise trouble
+
+    monkeypatch.setattr(AIOKafkaConnection, "_do_version_lookup", shake_hands)
+    async with await asyncio.start_server(lambda _, far: far.close(), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(
+            KafkaConnectionError, match=f"no connection to {host}:{port}: {type(trouble).__name__}"
+        ):
+            await create_conn(host, port)
+
+
+async def test_metadata_are_looked_after_again_when_that_has_failed(
+    client: AIOKafkaClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that nobody tells of new leaders would ask the old ones until the process is started again."""
+    monkeypatch.setattr(sockets, "AGAIN_S", 0.0)
+    answers = iter([ZeroDivisionError("a defect"), None])
+
+    async def update(*_: object) -> bool:
+        if (failure := next(answers)) is not None:
+            raise failure
+        return True
+
+    monkeypatch.setattr(client, "_metadata_update", update)
+    client._sync_task = asyncio.create_task(client._md_synchronizer())
+    async with asyncio.timeout(5):
+        assert await client.force_metadata_update() is True
+    assert "a defect" in caplog.text
+    await client.close()
