@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
+from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Boolean,
@@ -26,6 +27,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from headwater.log.protocol import Record, TopicPartition
 
 EVENTS_HEADER = "events"
+MOST_DIGITS = 9  # nobody puts so many events into one record
 
 
 def headers(record: Record) -> list[tuple[str, bytes]]:
@@ -37,7 +39,7 @@ def record_of(message: Any) -> Record:
     """The record of a fetched message; messages of other writers count as one event."""
     events = 1
     for name, value in message.headers:
-        if name == EVENTS_HEADER and value.isdigit():
+        if name == EVENTS_HEADER and value and value.isdigit() and len(value) <= MOST_DIGITS:
             events = int(value)
     return Record(message.value, message.key, message.timestamp, events, message.offset)
 
@@ -79,7 +81,14 @@ class Fetched:
             return record
         if self.messages is None:
             return None
-        message = next(self.messages, None)
+        try:
+            message = next(self.messages, None)
+        except KafkaError:
+            raise
+        except Exception as error:  # a codec's own error, or a header's name that is no text
+            raise CorruptRecordException(
+                f"a record cannot be read: {type(error).__name__}: {error}"
+            ) from error
         self.offset = self.messages.next_fetch_offset
         if message is None:
             self.messages = None
