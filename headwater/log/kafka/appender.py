@@ -240,16 +240,18 @@ class Appender:
         """Write what is queued, for a while; then let go."""
         self._closed = True
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=CLOSE_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        for lane in self._lanes.values():
-            self._refuse(lane, LogUnavailable("this log was closed before Kafka took these records"))
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await abandon(producer)
+        try:
+            if tasks:
+                _, late = await asyncio.wait(tasks, timeout=CLOSE_S)
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
+        finally:
+            for lane in self._lanes.values():
+                self._refuse(lane, LogUnavailable("this log was closed before Kafka took these records"))
+            if self._producer is not None:
+                producer, self._producer = self._producer, None
+                await abandon(producer)
 
     async def crash(self) -> None:
         """Let go at once of everything."""

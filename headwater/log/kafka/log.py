@@ -92,21 +92,25 @@ class KafkaLog:
 
     async def __aexit__(self, *exc: object) -> None:
         """Leave every group, write what is queued, close."""
-        for member in list(self._members):
-            await member.close()
-        await self._close()
+        try:
+            for member in list(self._members):
+                await member.close()
+        finally:
+            await self._close()
 
     async def _close(self) -> None:
-        await self._let_go("this log is closed")
-        await self._appender.close()
-        await self._watch.close()
-        await self._cluster.close()
+        """Fences and claims first; each step also where the one before it failed or was cancelled."""
+        async with contextlib.AsyncExitStack() as steps:
+            steps.push_async_callback(self._cluster.close)
+            steps.push_async_callback(self._watch.close)
+            steps.push_async_callback(self._appender.close)
+            steps.push_async_callback(self._let_go, "this log is closed")
 
     async def _let_go(self, why: str) -> None:
-        await self._fences.drop()
-        for claim in list(self._claims):
+        claims = list(self._claims)
+        for claim in claims:
             claim.over = why
-            await abandon(claim.producer)
+        await asyncio.gather(self._fences.drop(), *(abandon(claim.producer) for claim in claims))
 
     def partitions(self, topic: str) -> int:
         """How many partitions the topic has."""

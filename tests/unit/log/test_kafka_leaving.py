@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from headwater.log.kafka import KafkaLog
 from headwater.log.kafka import consumer as module
 from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.consumer import KafkaMember
@@ -23,6 +24,7 @@ class Brokers:
     """The group's coordinator, the client and the other members, of which the test says where they stand still."""
 
     prefix, over = "", False
+    drop: Any
 
     def __init__(self) -> None:
         self.still = asyncio.Event()
@@ -114,3 +116,17 @@ async def test_a_member_whose_joining_is_cancelled_gives_its_share_back(
     monkeypatch.setattr(KafkaMember, "_coordinate", joined)
     await cancelled_while_it_stands_still(brokers, member.join())
     assert (brokers.closed, stage.held) == (1, set())
+
+
+@pytest.mark.parametrize("where", ["member", "fences", "appender", "watch"])
+async def test_a_log_whose_closing_is_cancelled_closes_the_rest_all_the_same(where: str) -> None:
+    """A second Ctrl-C, or a stage that fails beside it, wherever it is just then."""
+    log = KafkaLog(KafkaLogSettings(brokers=["k:9092"]))
+    parts = {name: Brokers() for name in ("member", "fences", "appender", "watch", "cluster")}
+    log._members.add(cast("Any", parts["member"]))
+    for name in ("fences", "appender", "watch", "cluster"):
+        setattr(log, f"_{name}", parts[name])
+    parts["fences"].drop = parts["fences"].close
+    parts[where].drop = parts[where].close = parts[where].stand_still  # type: ignore[method-assign]
+    await cancelled_while_it_stands_still(parts[where], log.__aexit__())
+    assert {name for name, part in parts.items() if part.closed} == set(parts) - {where}
