@@ -35,14 +35,15 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
         sasl = self._sasl
         form = {"grant_type": "client_credentials"} | ({"scope": sasl.scope} if sasl.scope else {})
         try:
-            async with httpx2.AsyncClient(timeout=TIMEOUT_S) as http:
+            # The client's bound is that of each read; who answers byte by byte meets the other one.
+            async with asyncio.timeout(TIMEOUT_S), httpx2.AsyncClient(timeout=TIMEOUT_S) as http:
                 answer = await http.post(
                     sasl.token_url, data=form, auth=(sasl.client_id, secret(sasl.client_secret))
                 )
             found = answer.raise_for_status().json()
             self._token = str(found["access_token"])
             lifetime = float(found.get("expires_in", USUAL_S))
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError, KeyError, TypeError) as error:
             raise KafkaConnectionError(
                 f"log.sasl.token_url {sasl.token_url}: no token: {type(error).__name__}: {error}"
             ) from error

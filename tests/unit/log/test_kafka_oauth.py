@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from urllib.parse import parse_qs
@@ -112,3 +113,22 @@ async def test_an_old_token_is_not_given_out_when_it_cannot_be_renewed(
         now += 4_000
         with pytest.raises(KafkaConnectionError, match="503"):
             await tokens.token()
+
+
+async def test_a_provider_that_answers_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, the token never: no connection to a broker would ever be made or given up."""
+    monkeypatch.setattr(oauth, "TIMEOUT_S", 0.3)
+
+    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        try:
+            while not writer.is_closing():
+                writer.write(b" ")
+                await asyncio.sleep(0.01)
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(trickle, "127.0.0.1", 0) as provider, asyncio.timeout(10):
+        url = f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}/token"
+        with pytest.raises(KafkaConnectionError, match=r"log\.sasl\.token_url.*TimeoutError"):
+            await tokens_of(url).token()
