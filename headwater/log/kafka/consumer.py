@@ -70,12 +70,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         siblings: Siblings,
     ) -> None:
         self.group, self.topics = group, tuple(dict.fromkeys(topics))
-        self._connection, self._cluster, self._listener, self._siblings = (
-            connection,
-            cluster,
-            listener,
-            siblings,
-        )
+        self._connection, self._cluster = connection, cluster
+        self._listener, self._siblings = listener, siblings
         self._places: dict[TopicPartition, Place] = {}
         self._paused: set[TopicPartition] = set()
         self._epochs = count(1)
@@ -97,12 +93,19 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
             with reaching(f"cannot join the group {self.group!r}"):
                 async with asyncio.timeout(JOIN_S):
                     await client.set_topics({self._cluster.prefix + topic for topic in self.topics})
+                    self._must_be_open()
                     self._coordinate()
                     await self._settled.wait()
+            self._must_be_open()
             await self._siblings.settle(self.group)
         except BaseException:
             await self._give_back()
             raise
+
+    def _must_be_open(self) -> None:
+        """The log may be closed while a member of it joins; nobody would close what comes after that."""
+        if self._closed:
+            raise LogUnavailable(f"group {self.group!r}: this log was closed while a consumer joined")
 
     def _coordinate(self) -> None:
         """Begin to join, with a coordinator of our own."""
@@ -222,7 +225,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
                     records = place.fetched.take(max_bytes)
             except LogUnavailable as error:
                 place.fetched = (
-                    None  # asked for once more from `offset` on: what was taken with it is not skipped
+                    None  # asked for again from `offset` on: what was taken with it is not skipped
                 )
                 if not batches:
                     raise

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from headwater.errors import LogUnavailable
 from headwater.log.kafka import KafkaLog
 from headwater.log.kafka import consumer as module
 from headwater.log.kafka.connection import Connection
@@ -116,6 +117,36 @@ async def test_a_member_whose_joining_is_cancelled_gives_its_share_back(
     monkeypatch.setattr(KafkaMember, "_coordinate", joined)
     await cancelled_while_it_stands_still(brokers, member.join())
     assert (brokers.closed, stage.held) == (1, set())
+
+
+@pytest.mark.parametrize("when", ["connecting", "asking", "joining"])
+async def test_a_member_that_joins_a_log_that_is_closed_meanwhile_does_not(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Closed before it holds anything: what it gets after that it gives back at once."""
+    brokers, go_on = Brokers(), asyncio.Event()
+    member = member_of(brokers, Stage())
+
+    async def wait_for(step: str) -> None:
+        if step == when:
+            brokers.still.set()
+            await go_on.wait()
+
+    async def connected(_: object) -> Any:
+        await wait_for("connecting")
+        return brokers
+
+    monkeypatch.setattr(brokers, "set_topics", lambda _: wait_for("asking"))
+    monkeypatch.setattr(module, "connected", connected)
+    monkeypatch.setattr(KafkaMember, "_coordinate", lambda _: brokers.still.set())
+    joining = asyncio.create_task(member.join())
+    async with asyncio.timeout(10):
+        await brokers.still.wait()
+        await member.close()
+        go_on.set()
+        with pytest.raises(LogUnavailable, match="closed while a consumer joined"):
+            await joining
+    assert brokers.closed == 1
 
 
 @pytest.mark.parametrize("where", ["member", "fences", "appender", "watch"])
