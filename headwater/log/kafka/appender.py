@@ -285,7 +285,7 @@ async def _closed(producer: AIOKafkaProducer, sending: asyncio.Task[None] | None
     await producer.client.close()
     if sending is not None:
         while not (await asyncio.wait([sending], timeout=END_S))[0]:
-            sending.cancel()  # what it waits for may be news of brokers that this client never hears of any more
+            sending.cancel()  # of what it waits for, which does not end by itself
         if not sending.cancelled():
             sending.exception()  # heard, lest it is logged as forgotten
         await producer.client.close()

@@ -9,7 +9,8 @@ connection in between, aiokafka looks for the one to close where it is not any m
 
 A client whose start is cancelled while it asks for its first metadata forgets the connection that it asks by. And one that
 needs a connection in the instant between its end and aiokafka's hearing of it forgets it for a new one: nobody closes it
-then, and who waits for an answer by it waits until the time is over. Here both are closed.
+then, and who waits for an answer by it waits until the time is over. Here both are closed. A client that is closed itself
+connects anew for whoever still asks by it, and keeps who waits for news of brokers waiting for ever; here it does neither.
 
 What a host says to a new connection may be anything: a name that is none, a signature of SASL that is wrong, no protocol of
 Kafka's. aiokafka raises what its parsers raise; here that is a connection that could not be made, like any other. And the
@@ -21,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import weakref
 from contextvars import ContextVar
 from typing import Any
 
@@ -41,6 +43,7 @@ class _Start:
         self.over = False
 
 
+_over: weakref.WeakSet[AIOKafkaClient] = weakref.WeakSet()  # clients that were closed
 _start: ContextVar[_Start | None] = ContextVar("the start that makes connections", default=None)
 
 
@@ -56,6 +59,8 @@ def mend() -> None:
         (AIOKafkaClient, "bootstrap", _closing),
         (AIOKafkaClient, "_get_conn", _replacing),
         (AIOKafkaClient, "_md_synchronizer", _lasting),
+        (AIOKafkaClient, "close", _last),
+        (AIOKafkaClient, "force_metadata_update", _answered),
     ):
         method = getattr(owner, name)
         if not hasattr(method, "__wrapped__"):
@@ -94,12 +99,40 @@ def _replacing(get: Any) -> Any:
     async def replacing(
         client: Any, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, **options: Any
     ) -> Any:
+        if client in _over:
+            return None
         ended = client._conns.get((node_id, group))  # noqa: SLF001 - aiokafka only takes it out of there
         if ended is not None and not ended.connected():
             ended.close(reason=CloseReason.CONNECTION_BROKEN)
-        return await get(client, node_id, group=group, **options)
+        made = await get(client, node_id, group=group, **options)
+        if made is None or client not in _over:
+            return made
+        made.close(reason=CloseReason.SHUTDOWN)
+        return None
 
     return replacing
+
+
+def _last(close: Any) -> Any:
+    @functools.wraps(close)
+    async def last(client: Any) -> None:
+        _over.add(client)
+        await close(client)
+
+    return last
+
+
+def _answered(look: Any) -> Any:
+    @functools.wraps(look)
+    def answered(client: Any) -> Any:
+        if client not in _over:
+            return look(client)
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_exception(KafkaConnectionError("this client is closed"))
+        answer.exception()  # heard, lest it is logged as forgotten where nobody waits for it
+        return answer
+
+    return answered
 
 
 def _noted(connect: Any) -> Any:

@@ -142,3 +142,53 @@ async def test_metadata_are_looked_after_again_when_that_has_failed(
         assert await client.force_metadata_update() is True
     assert "a defect" in caplog.text
     await client.close()
+
+
+async def connections_after(
+    client: AIOKafkaClient, monkeypatch: pytest.MonkeyPatch, *, closed_first: bool
+) -> list[str]:
+    """What a broker has of a client that is closed before, or while, somebody needs a connection: `end` for each one."""
+    ends: list[str] = []
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def ask_versions(_: AIOKafkaConnection) -> None:
+        asked.set()
+        await answered.wait()
+
+    async def serve(near: asyncio.StreamReader, far: asyncio.StreamWriter) -> None:
+        ends.append("end" if await near.read() == b"" else "more")
+        far.close()
+
+    monkeypatch.setattr(AIOKafkaConnection, "_do_version_lookup", ask_versions)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        monkeypatch.setattr(
+            client.cluster, "broker_metadata", lambda _: SimpleNamespace(host=host, port=port)
+        )
+        if closed_first:
+            await client.close()
+        connecting = asyncio.create_task(client._get_conn(1))
+        if not closed_first:
+            await asked.wait()
+            await client.close()
+        answered.set()
+        assert await connecting is None
+        await asyncio.sleep(0.05)  # nothing is seen where nobody connects
+    return ends
+
+
+@pytest.mark.parametrize(("closed_first", "seen"), [(True, []), (False, ["end"])])
+async def test_a_client_that_is_closed_has_no_connection(
+    client: AIOKafkaClient, monkeypatch: pytest.MonkeyPatch, closed_first: bool, seen: list[str]
+) -> None:
+    """Whoever asked by it while it was closed would make one that nobody closes."""
+    async with asyncio.timeout(10):
+        assert await connections_after(client, monkeypatch, closed_first=closed_first) == seen
+
+
+async def test_a_client_that_is_closed_keeps_nobody_waiting(client: AIOKafkaClient) -> None:
+    """News of the brokers will not come."""
+    await client.close()
+    async with asyncio.timeout(10):
+        with pytest.raises(KafkaConnectionError, match="closed"):
+            await client.force_metadata_update()
