@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.client import AIOKafkaClient
@@ -23,7 +23,7 @@ from headwater.errors import Fenced, LogError, LogUnavailable, OffsetOutOfRange
 from headwater.log.kafka.cluster import Cluster, connected, release
 from headwater.log.kafka.connection import Connection
 from headwater.log.kafka.failures import TROUBLE, described, reaching
-from headwater.log.kafka.group import Coordinator
+from headwater.log.kafka.group import Coordinator, Siblings
 from headwater.log.kafka.place import Place, is_full, make_room
 from headwater.log.protocol import Batch, Listener, Position, TopicPartition
 from headwater.metrics import KAFKA_REBALANCES
@@ -39,22 +39,6 @@ COMMIT_S = 20.0
 RETRY_S = 0.2
 
 _log = logging.getLogger(__name__)
-
-
-class Siblings(Protocol):
-    """The other members of this process."""
-
-    async def settle(self, group: str) -> None:
-        """Wait until every member of the group in this process has its share."""
-        ...
-
-    async def revoked(self, group: str) -> None:
-        """A member has given its partitions back."""
-        ...
-
-    async def left(self, member: KafkaMember) -> None:
-        """A member is gone; the others take over."""
-        ...
 
 
 class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -79,6 +63,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._gather_until = 0.0  # of the loop's clock
         self._failure: Exception | None = None
         self._closed = False
+        self._leaving = asyncio.Lock()
         self._settled = asyncio.Event()
         self._arrived = asyncio.Event()
         self._fetches: dict[int, asyncio.Task[None]] = {}  # by broker; -1 looks up where to begin
@@ -357,9 +342,10 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def close(self) -> None:
         """Leave the group; closing twice is harmless."""
-        if self._closed:
-            return
-        await self._give_back()
+        async with self._leaving:  # who closes it a second time waits for the first, and ends it no sooner
+            if self._closed:
+                return
+            await self._give_back()
         await self._siblings.left(self)
 
     async def _give_back(self) -> None:

@@ -1,9 +1,9 @@
-"""aiokafka's coordinator of a consumer group as a member of ours uses it: it decides who reads what, and heartbeats."""
+"""What a member of a consumer group deals with: aiokafka's coordinator, which decides who reads what, and its siblings."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.client import AIOKafkaClient
@@ -11,9 +11,28 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
+if TYPE_CHECKING:
+    from headwater.log.kafka.consumer import KafkaMember
+
 SESSION_MS = 6_000  # a member that is silent for so long has lost its partitions
 HEARTBEAT_MS = 500  # how soon members hear of a rebalance
 REBALANCE_MS = 30_000  # how long a member may take to let go
+
+
+class Siblings(Protocol):
+    """The other members of this process."""
+
+    async def settle(self, group: str) -> None:
+        """Wait until every member of the group in this process has its share."""
+        ...
+
+    async def revoked(self, group: str) -> None:
+        """A member has given its partitions back."""
+        ...
+
+    async def left(self, member: KafkaMember) -> None:
+        """A member is gone; the others take over."""
+        ...
 
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]

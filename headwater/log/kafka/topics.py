@@ -167,6 +167,7 @@ class Topics:
         self._there: set[str] = set()
         self._doubted: set[str] = set()  # were there, and a client was not told of them since
         self._turn = asyncio.Lock()
+        self._failure: tuple[float, LogUnavailable] | None = None  # of the last attempt, and when it ended
 
     def wanted(self, names_: Iterable[str]) -> list[Topic]:
         """The topics as the workspace wants them."""
@@ -186,9 +187,19 @@ class Topics:
         """Make what is missing. Raises LogUnavailable, or LogError for topics that do not fit the settings."""
         if not (missing := set(names_) - self._there):
             return
+        clock = asyncio.get_running_loop().time
+        came = clock()
         async with self._turn:
+            if (
+                self._failure is not None and self._failure[0] >= came
+            ):  # while this one waited: it need not try, too
+                raise LogUnavailable(str(self._failure[1])) from self._failure[1]
             missing -= self._there
-            await _until_sure(lambda: self._make(sorted(missing)))
+            try:
+                await _until_sure(lambda: self._make(sorted(missing)))
+            except LogUnavailable as error:
+                self._failure = (clock(), error)
+                raise
             self._there |= missing
             self._doubted -= missing
 

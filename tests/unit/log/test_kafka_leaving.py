@@ -97,6 +97,31 @@ async def test_a_member_whose_leaving_is_cancelled_keeps_no_connection() -> None
     assert (brokers.closed, stage.held, member.assignment()) == (1, set(), frozenset())
 
 
+async def test_who_closes_a_member_a_second_time_waits_for_the_first() -> None:
+    """A stage and the log at once: the one would end what the other waits for, which then would look like a cancellation."""
+    brokers, ended = Brokers(), asyncio.Event()
+    member = member_of(brokers, Stage())
+
+    class Leaving(Brokers):
+        """Leaves until the test says so; how often is counted."""
+
+        async def close(self) -> None:
+            self.closed += 1
+            self.still.set()
+            await ended.wait()
+
+    coordinator = Leaving()
+    member._client, member._coordinator = cast("Any", brokers), cast("Any", coordinator)
+    first = asyncio.create_task(member.close())
+    await coordinator.still.wait()
+    second = asyncio.create_task(member.close())
+    await asyncio.wait([second], timeout=0.05)
+    assert (second.done(), brokers.closed) == (False, 0)
+    ended.set()
+    await asyncio.gather(first, second)
+    assert (coordinator.closed, brokers.closed) == (1, 1)
+
+
 async def test_a_member_whose_joining_is_cancelled_gives_its_share_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -211,3 +211,28 @@ async def test_settings_that_cannot_be_had_for_a_while_are_an_outage(code: int, 
         with pytest.raises(LogError, match=r"topic p\.events\.accepted") as raised:
             await step()
         assert isinstance(raised.value, LogUnavailable) is unavailable
+
+
+async def test_who_waits_for_an_attempt_that_fails_does_not_make_one_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Brokers that have stalled cost each attempt its patience: a hundred requests one after another would wait an hour."""
+    brokers = Brokers(WHOLE)
+    looked, stalled = 0, asyncio.Event()
+
+    async def stall(*_: object) -> None:
+        nonlocal looked
+        looked += 1
+        await stalled.wait()
+        raise errors.KafkaConnectionError("no answer")
+
+    monkeypatch.setattr(brokers, "start", stall)
+    topics = Topics(brokers, lambda: Policy(DAY_S))
+    waiting = [asyncio.create_task(topics.ensure([ACCEPTED])) for _ in range(100)]
+    await asyncio.sleep(0.01)
+    stalled.set()
+    failures = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {LogUnavailable}
+    assert looked == 1
+    monkeypatch.undo()
+    await topics.ensure([ACCEPTED])
