@@ -84,7 +84,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]
             self._must_be_open()
             await self._siblings.settle(self.group)
         except BaseException:
-            await self._give_back()
+            async with self._leaving:
+                await self._give_back()
             raise
 
     def _must_be_open(self) -> None:

@@ -97,29 +97,55 @@ async def test_a_member_whose_leaving_is_cancelled_keeps_no_connection() -> None
     assert (brokers.closed, stage.held, member.assignment()) == (1, set(), frozenset())
 
 
-async def test_who_closes_a_member_a_second_time_waits_for_the_first() -> None:
+class Leaving(Brokers):
+    """A coordinator that takes its leave until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left_group = asyncio.Event()
+
+    async def close(self) -> None:
+        """Stand still for a while, the first time; as aiokafka's does."""
+        self.closed += 1
+        self.still.set()
+        if self.closed == 1:
+            await self.left_group.wait()
+
+
+@pytest.mark.parametrize("second", ["closes it too", "still joins it"])
+async def test_who_closes_a_member_a_second_time_waits_for_the_first(
+    monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
     """A stage and the log at once: the one would end what the other waits for, which then would look like a cancellation."""
-    brokers, ended = Brokers(), asyncio.Event()
+    brokers, coordinator = Brokers(), Leaving()
     member = member_of(brokers, Stage())
 
-    class Leaving(Brokers):
-        """Leaves until the test says so; how often is counted."""
+    async def connected(_: object) -> Any:
+        return brokers
 
-        async def close(self) -> None:
-            self.closed += 1
-            self.still.set()
-            await ended.wait()
+    def coordinate(_: object) -> None:
+        member._coordinator = cast("Any", coordinator)
 
-    coordinator = Leaving()
-    member._client, member._coordinator = cast("Any", brokers), cast("Any", coordinator)
+    monkeypatch.setattr(module, "connected", connected)
+    monkeypatch.setattr(KafkaMember, "_coordinate", coordinate)
+    joining = asyncio.create_task(member.join())
+    while member._coordinator is None:
+        await asyncio.sleep(0)
     first = asyncio.create_task(member.close())
     await coordinator.still.wait()
-    second = asyncio.create_task(member.close())
-    await asyncio.wait([second], timeout=0.05)
-    assert (second.done(), brokers.closed) == (False, 0)
-    ended.set()
-    await asyncio.gather(first, second)
-    assert (coordinator.closed, brokers.closed) == (1, 1)
+    if second == "still joins it":
+        member._settled.set()
+        other: asyncio.Task[None] = joining
+    else:
+        other = asyncio.create_task(member.close())
+    await asyncio.wait([other], timeout=0.05)
+    assert (other.done(), brokers.closed) == (False, 0)
+    coordinator.left_group.set()
+    await first
+    with pytest.raises(LogUnavailable, match="closed while a consumer joined"):
+        await joining
+    await asyncio.wait([other])
+    assert brokers.closed == 1
 
 
 async def test_a_member_whose_joining_is_cancelled_gives_its_share_back(
