@@ -14,8 +14,8 @@ from destinations.clickhouse.portions import CHUNK_ROWS, Portion, Preparer, lots
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Record, TopicPartition
+from tests.unit.destinations.clickhouse.engines import Flaky
 from tests.unit.destinations.clickhouse.loading import base_rows, cells_of, entry, event, loaded, loading
-from tests.unit.destinations.clickhouse.test_loader import Flaky
 
 SEVERAL_CHUNKS = 2 * CHUNK_ROWS + 100
 
