@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerClosed
+from aiokafka.producer import sender as aiokafka_sender
 
 from headwater.clock import Clock
 from headwater.errors import LogUnavailable
@@ -34,6 +35,17 @@ RETRY_S = 0.5  # between attempts to connect; meanwhile callers are refused at o
 OVERHEAD = 64  # bytes a record costs beside its value
 
 _log = logging.getLogger(__name__)
+
+
+def _heard(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """A task of a producer's sender; one that fails after the sender was let go of is not logged as forgotten."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
+
+
+# While it runs the sender itself asks each of its tasks what became of it.
+aiokafka_sender.create_task = _heard
 
 
 @dataclass(slots=True)

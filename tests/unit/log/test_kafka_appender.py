@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.producer import sender as aiokafka_sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from headwater.clock import ManualClock
@@ -217,3 +218,32 @@ async def test_a_producer_that_waits_for_what_will_not_come_is_ended(monkeypatch
         await abandon(producer)
     assert sending.done()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_a_sender_has_under_way_fails_unheard_of_when_it_is_let_go_of() -> None:
+    """Two tasks at once fail for their connections are closed; the sender hears of the first and has ended then."""
+    forgotten: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: forgotten.append(told))
+    producer = Connection(KafkaLogSettings(brokers=["k:9092"])).producer("test")
+    gone = asyncio.Event()
+
+    async def fail() -> None:
+        await gone.wait()
+        raise KafkaError("closed")
+
+    async def send() -> None:
+        under_way = [aiokafka_sender.create_task(fail()) for _ in range(2)]
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            for task in under_way:
+                await task
+
+    producer._sender._sender_task = aiokafka_sender.create_task(send())
+    await asyncio.sleep(0)
+    gone.set()
+    await abandon(producer)
+    await asyncio.sleep(0)
+    del producer
+    gc.collect()
+    assert forgotten == []
