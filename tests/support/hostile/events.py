@@ -25,7 +25,7 @@ AGENTS = (
 ADDRESSES = (
     "1.2.3.4", "81.2.69.1", "10.1.2.3", "66.249.66.1", "52.95.110.1", "203.0.113.9", "::1", "2001:db8::7", "2600:1f00::1",
     "::ffff:66.249.66.1", "fe80::1%eth0", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.256", "-1.2.3.4", "\uff11.2.3.4", "999", "", " 1.2.3.4",
-    "1.2.3.4\n", "4294967296", "f" * 70, "0x7f.1", "2001:4860:4801::1",
+    "1.2.3.4\n", "4294967296", "f" * 70, "0x7f.1", "2001:4860:4801::1", "203.0.113.255", "203.0.114.0", "10.1.255.255", "10.255.255.255", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
 )  # fmt: skip
 LESSONS = (
     "Account Created", "Account Deleted", "Account Added User", "Account Removed User", "Signed Up", "Trial Started", "Trial Ended",
@@ -55,8 +55,8 @@ class Events(Values):
         """Move the time of arrival: a little, at times far, at times back."""
         step = self.random.choice((1, 1, 1, 40, 600, 600, 4_000, 90_000, -7_000))
         self.now += timedelta(seconds=step * self.random.random())
-        if self.chance(0.002):
-            self.now += timedelta(days=self.random.choice((8, 32, 400, -300)))
+        if self.chance(0.01):
+            self.now += timedelta(days=self.random.choice((1, 8, 31, 32, 400, -300)))
 
     def arrival(self) -> str:
         """The time of arrival as the collector writes it, or as nobody does."""
@@ -78,7 +78,7 @@ class Events(Values):
         return self.random.choice(
             (
                 usual[:-1], usual[:19] + "Z", usual[:10], usual[:19], usual[:-1] + "+05:30", usual[:-1] + "-23:59", usual.replace("T", " "),
-                usual[:-1] + "456789Z", usual[:20] + "5Z", usual[:19] + ",25Z", usual.lower(), f" {usual} ", usual + "Z", usual[:11] + "24:00:00Z",
+                usual[:-1] + "456789Z", usual[:20] + "5Z", usual[:20] + "1" * 43 + "Z", usual[:20] + "1" * 44 + "Z", usual[:19] + ",25Z", usual.lower(), f" {usual} ", usual + "Z", usual[:11] + "24:00:00Z",
                 usual[:17] + "60.000Z", "2026-02-30T00:00:00.000Z", "0001-01-01T00:00:00.000Z", "0000-00-00T00:00:00.000Z",
                 "1899-12-31T23:59:59.999Z", "1900-01-01T00:00:00.000Z", "2299-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z",
                 "9999-12-31T23:59:59-23:00", "2026-W01-5", "20260102T030405Z", "1767323045", "1767323045678", "-1767323045.5", "1" * 64, "1" * 65,
@@ -142,7 +142,12 @@ class Events(Values):
         fields = [
             ("ip", self.odd_or(self.random.choice(ADDRESSES), 0.05)),
             ("userAgent", self.odd_or(self.agent(), 0.05)),
-            ("groupId", self.odd_or(self.identifier("g", 9), 0.1)),
+            (
+                "groupId",
+                self.random.choice(("true", "7", "1.0", "1" + "0" * 25))
+                if self.chance(0.1)
+                else self.odd_or(self.identifier("g", 9)),
+            ),
             (
                 "library",
                 self.odd_object(
@@ -180,10 +185,18 @@ class Events(Values):
             "createdAt",
         )
         fields = [(name, self.odd_or(self.random.choice("uvw"), 0.2)) for name in names]
-        return self.wide() if self.chance(0.005) else self.odd_object(self.chosen(fields, 0.3))
+        return self.wide() if self.chance(0.01) else self.odd_object(self.chosen(fields, 0.3))
 
     def properties(self) -> str:
         """Properties with what lessons are read from; rarely many."""
-        fields = [(name, self.odd_or(self.random.choice("xyz"), 0.2)) for name in SAAS]
+        fields = [
+            (
+                name,
+                self.odd_or(
+                    self.random.choice(("x", "y", "z", "w" * (1_025 if self.chance(0.02) else 1))), 0.2
+                ),
+            )
+            for name in SAAS
+        ]
         fields += [("role", self.random.choice(BEYOND))] if self.chance(0.02) else []
         return self.wide() if self.chance(0.005) else self.odd_object(self.chosen(fields, 0.3))

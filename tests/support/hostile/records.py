@@ -83,6 +83,7 @@ class Records(Events):
 
     def _strange(self) -> Members:
         fields = self.chosen([(name, self.value()) for name in NOT_THEIRS], 0.03)
+        fields += [("odd", self.deep())] if self.chance(0.02) else []
         return (
             [*fields, (self.random.choice(("type", "context", "userId", "event", "é")), self.value())]
             if self.chance(0.02)
