@@ -52,6 +52,9 @@ from headwater.workspace.watch import Watcher
 logger = logging.getLogger(__name__)
 
 LEAVE_S = 25.0  # a child's own bound is shorter (stages.GRACE_S): this one is for a child that hangs
+AGAIN_S = (
+    0.3  # a Ctrl-C comes twice where a wrapper (timeout, sudo, npm) hands on what the terminal sent, too
+)
 CLICKHOUSE_S = 60.0  # the engine opens its tables before it answers
 CommandLine = Callable[[StageSettings], list[str]]
 
@@ -133,7 +136,7 @@ class Supervisor:
         self._port: int = listening.getsockname()[1]
         self._started_ms = clock.now_ms()
         self._stop = asyncio.Event()
-        self._signals = 0
+        self._asked_s: float | None = None
         self._lifeline, self._hold = os.pipe()  # `_hold` is never handed on: it closes when this process ends
         self._relay = Relay(options.data, loaded)
         self.children: dict[Stage, Child] = {}
@@ -240,8 +243,10 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._hurry)
 
     def _asked_to_stop(self) -> None:
-        self._signals += 1
-        if self._signals > 1:
+        now = self._clock.monotonic()
+        if self._asked_s is None:
+            self._asked_s = now
+        elif now - self._asked_s > AGAIN_S:
             logger.warning("asked again: killing the children; what was acknowledged is safe in the log")
             for child in self.children.values():
                 child.signal(signal.SIGKILL)
