@@ -1,24 +1,16 @@
-"""Depth of JSON without recursion: a nesting bomb must cost itself, not the process and not its neighbours."""
+"""What a request may nest: a nesting bomb must cost itself, not the process and not its neighbours."""
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 
 from headwater import limits
+from headwater.nesting import TOKENS, brackets, is_deeper
 
-# Possessive, and a string may lack its end: linear on every input.
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+__all__ = ["brackets", "prune", "some_may_be_too_deep", "too_deep"]
+
 _WINDOW = 4_096
 _PRUNE_BELOW = limits.JSON_DEPTH + 50
-
-
-def brackets(text: bytes) -> int:
-    """How many objects and arrays are opened at most: an upper bound of the depth.
-
-    `replace` finds them with memchr; `count` goes byte by byte and takes three times as long.
-    """
-    return 2 * len(text) - len(text.replace(b"{", b"")) - len(text.replace(b"[", b""))
 
 
 def some_may_be_too_deep(text: bytes, longest: int) -> bool:
@@ -33,18 +25,7 @@ def some_may_be_too_deep(text: bytes, longest: int) -> bool:
 
 def too_deep(text: bytes) -> bool:
     """Whether JSON is nested more than `limits.JSON_DEPTH` levels deep."""
-    if brackets(text) <= limits.JSON_DEPTH:
-        return False
-    depth = 0
-    for token in _TOKENS.finditer(text):
-        byte = text[token.start()]
-        if byte in b"{[":
-            depth += 1
-            if depth > limits.JSON_DEPTH:
-                return True
-        elif byte in b"}]":
-            depth -= 1
-    return False
+    return is_deeper(text, limits.JSON_DEPTH)
 
 
 def prune(text: bytes) -> bytes:
@@ -54,7 +35,7 @@ def prune(text: bytes) -> bytes:
     recurses can read its neighbours.
     """
     depth, kept, parts = 0, 0, []
-    for token in _TOKENS.finditer(text):
+    for token in TOKENS.finditer(text):
         byte = text[token.start()]
         if byte in b"{[":
             depth += 1
