@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 from headwater import limits
-from headwater.nesting import TOKENS, brackets, is_deeper
+from headwater.nesting import brackets, is_deeper
 
 __all__ = ["brackets", "prune", "some_may_be_too_deep", "too_deep"]
 
+# Possessive, and a string may lack its end: linear on every input.
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _WINDOW = 4_096
 _PRUNE_BELOW = limits.JSON_DEPTH + 50
 
@@ -35,7 +38,7 @@ def prune(text: bytes) -> bytes:
     recurses can read its neighbours.
     """
     depth, kept, parts = 0, 0, []
-    for token in TOKENS.finditer(text):
+    for token in _TOKENS.finditer(text):
         byte = text[token.start()]
         if byte in b"{[":
             depth += 1

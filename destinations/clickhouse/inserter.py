@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any
 
 from destinations.clickhouse.engine import Engine, EngineError
-from destinations.clickhouse.lots import Lot, Sent, Table
+from destinations.clickhouse.lots import Lot, Sent, Table, again
 from destinations.clickhouse.names import literal, quote
 from destinations.clickhouse.replicas import Replicas
 from destinations.clickhouse.rows import Rows
@@ -180,7 +180,7 @@ class Inserter:
                     self._send(table, first, token)
                     rows, first = self._to_check(table, rows), None
                 else:
-                    self._send(table, table.plain(rows), f"{token}/{generation}")
+                    self._send_again(table, rows, f"{token}/{generation}")
                     rows, first = self._to_check(table, rows), None
                 failed = None
                 generation += 1
@@ -218,7 +218,7 @@ class Inserter:
 
     def _half(self, table: Table, rows: Sequence[Any], token: str, poison: list[Poison]) -> Sequence[Any]:
         try:
-            self._send(table, table.plain(rows), token)
+            self._send_again(table, rows, token)
         except EngineError as error:
             kind = judge(error.code, str(error))
             if kind != "data":
@@ -229,6 +229,10 @@ class Inserter:
             rows = self.missing(Lot(table, rows))  # an insert that failed may have taken effect
             return self._split(table, rows, token, poison, error) if rows else rows
         return self._to_check(table, rows)
+
+    def _send_again(self, table: Table, rows: Sequence[Any], token: str) -> None:
+        for sent in again(table, rows):
+            self._send(table, sent, token)
 
     def _send(self, table: Table, sent: Sent, token: str) -> None:
         partitions = ",".join(map(str, sorted(_partitions(sent.rows))))

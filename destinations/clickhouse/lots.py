@@ -70,6 +70,39 @@ class Lot:
         return self.table.encode(self.rows) if self.sent is None else self.sent
 
 
+Lost = list[tuple[Any, Exception]]  # rows that cannot be encoded, and why
+_Way = Callable[[Sequence[Any]], list[Sent]]
+
+
+def encoded(table: Table, rows: Sequence[Any], lost: Lost) -> list[Sent]:
+    """Inserts of rows. A row that can be encoded neither as usual nor plainly, not even alone, is `lost`."""
+    return _by_halves(rows, table.encode, lambda some: [table.plain(some)], lost)
+
+
+def again(table: Table, rows: Sequence[Any]) -> list[Sent]:
+    """The same rows plainly; what that cannot carry goes as it was encoded at first."""
+    lost: Lost = []
+    sent = _by_halves(rows, lambda some: [table.plain(some)], table.encode, lost)
+    for _, error in lost:
+        raise error  # it was encoded before: nothing is wrong with the row
+    return sent
+
+
+def _by_halves(rows: Sequence[Any], way: _Way, other: _Way, lost: Lost) -> list[Sent]:
+    try:
+        return way(rows)
+    except MemoryError:
+        raise  # says nothing about the rows
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a row, its neighbours go on
+        if len(rows) == 1 and way is other:
+            lost.append((rows[0], error))
+            return []
+    if len(rows) == 1:
+        return _by_halves(rows, other, other, lost)
+    halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    return [sent for half in halves for sent in _by_halves(half, way, other, lost)]
+
+
 def months_of(rows: Sequence[Row]) -> frozenset[int]:
     """The 31-day steps that the rows touch: at least calendar months, so a step touches two partitions at most."""
     return frozenset([row.happened_ms // _STEP_MS for row in rows])

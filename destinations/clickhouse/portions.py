@@ -8,22 +8,21 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-import msgspec
-import orjson
-from msgspec import Raw
 from msgspec.structs import replace
 
 from destinations.clickhouse import side
 from destinations.clickhouse.discovery import pattern
 from destinations.clickhouse.inserter import Poison
-from destinations.clickhouse.lots import Lot, Sent, Table
+from destinations.clickhouse.letters import dead_letter, failed, unreadable
+from destinations.clickhouse.lots import Lot, Sent, Table, encoded
 from destinations.clickhouse.mapping import Line, Mapper, Place, Row
 from destinations.clickhouse.rows import Rows, joined, sealed
 from destinations.kit.records import Dead, Delivery, ItemState, Span, Totals, encode
-from headwater import codec
+from headwater import codec, limits
 from headwater.event import lines
 from headwater.log import topics
 from headwater.log.protocol import Entry, Record, TopicPartition
+from headwater.nesting import brackets, is_deeper
 
 Select = Callable[[Any], str | None]
 DELIVERED = "delivered"
@@ -132,9 +131,11 @@ class Preparer:
                 prepared.first = prepared.first or place
                 try:
                     row = self._row(line, place, now_ms)
-                except ValueError as error:
+                except MemoryError:
+                    raise  # says nothing about the line
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with a line, those behind it go on
                     prepared.states.append("dead")
-                    prepared.dead[place] = dead_letter("UNREADABLE_EVENT", str(error), line, now_ms)
+                    prepared.dead[place] = unreadable(error, line, now_ms)
                     continue
                 if type(row) is str:
                     prepared.states.append(row)
@@ -149,21 +150,40 @@ class Preparer:
 
     def _row(self, line: bytes, place: Place, now_ms: int) -> Row | str:
         """The row of a line, or why it is not for us. Raises ValueError where it cannot be read."""
+        if brackets(line) > limits.ROW_DEPTH:
+            _refuse_deep(line)
         decoded = None if self.filtered else self._mapper.simple(line)
         if decoded is None:
             return verdict(self.select, line) or self._mapper.row(line, place, now_ms)
         return self.select(head_of(decoded[0])) or self._mapper.row_of(*decoded, place, now_ms)
 
     def _seal(self, prepared: Prepared, rows: Sequence[Row], now_ms: int) -> None:
-        """Encode a chunk of rows and let go of them."""
-        for row in rows:
+        """Encode a chunk of rows and let go of them. A row that cannot be encoded is dead, its neighbours are not."""
+        lost: list[tuple[Row, Exception]] = []
+        sent = encoded(self.events, rows, lost)
+        for row, error in lost:
+            record = next(one for one in prepared.portion.records if one.offset == row.place.offset)
+            _set_aside(prepared, row, failed(error, _line_at(record, row.place), now_ms))
+        gone = {row.place for row, _ in lost}
+        for row in [row for row in rows if row.place not in gone] if gone else rows:
             prepared.samples.setdefault(pattern(row), row)
-        prepared.sent += [sealed(one, prepared.portion.records, now_ms) for one in self.events.encode(rows)]
+        prepared.sent += [sealed(one, prepared.portion.records, now_ms) for one in sent]
+
+
+def _refuse_deep(line: bytes) -> None:
+    """Raise ValueError where JSON is nested so deeply that something behind could fail at it.
+
+    The bytes alone decide: what was inserted must not be refused when it is looked at again after a crash, with another
+    number of frames on the stack.
+    """
+    if is_deeper(line, limits.ROW_DEPTH):
+        raise ValueError(f"nested more than {limits.ROW_DEPTH} levels deep")
 
 
 def _profile(prepared: Prepared, record: Record, now_ms: int) -> None:
     place = Place(prepared.portion.tp.partition, record.offset, 0)
     try:
+        _refuse_deep(record.value or b"")
         found = side.profile(record.key or b"", record.value, place, now_ms)
     except ValueError as error:
         _lost(prepared, place, record.value or b"", str(error), now_ms)
@@ -179,6 +199,7 @@ def _side(
         place = Place(prepared.portion.tp.partition, record.offset, number)
         try:
             if line:
+                _refuse_deep(line)
                 prepared.add(*to_row(line, place, now_ms))
         except ValueError as error:
             _lost(prepared, place, line, str(error), now_ms)
@@ -189,16 +210,6 @@ def _lost(prepared: Prepared, place: Place, line: bytes, detail: str, now_ms: in
     prepared.dead[place] = dead_letter(
         f"UNREADABLE_{prepared.portion.tp.topic.upper()}", detail, line, now_ms
     )
-
-
-def dead_letter(code: str, detail: str, line: bytes, now_ms: int) -> Dead:
-    """The dead letter of a line; one that is no JSON is kept as a JSON string."""
-    try:
-        msgspec.json.decode(line)
-        event = Raw(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        event = Raw(orjson.dumps(line.decode("utf-8", "replace")))
-    return Dead(at_ms=now_ms, code=code, detail=detail[:2_000], attempts=1, first_ms=now_ms, event=event)
 
 
 def lots(prepared: Sequence[Prepared], events: Table) -> list[Lot]:
@@ -228,11 +239,22 @@ def bury(prepared: Sequence[Prepared], poison: Sequence[Poison], now_ms: int) ->
             is_event = isinstance(refused.row, Row)
             if is_event != (tp.topic == topics.PROCESSED) or not (is_event or _holds(one, refused.row)):
                 continue
-            line = (record.value or b"").split(b"\n")[place.line] if record.value else b"null"
-            one.dead[place] = dead_letter(f"CLICKHOUSE_{refused.code}", refused.reason, line, now_ms)
-            if is_event:
-                one.states[_index(one.portion, place)] = "dead"
-                one.ids[place] = refused.row.message_id
+            line = _line_at(record, place)
+            letter = dead_letter(f"CLICKHOUSE_{refused.code}", refused.reason, line, now_ms)
+            _set_aside(one, refused.row, letter)
+
+
+def _set_aside(one: Prepared, row: Any, letter: Dead) -> None:
+    """Mark a row as dead."""
+    place: Place = row.place
+    one.dead[place] = letter
+    if isinstance(row, Row):
+        one.states[_index(one.portion, place)] = "dead"
+        one.ids[place] = row.message_id
+
+
+def _line_at(record: Record, place: Place) -> bytes:
+    return record.value.split(b"\n")[place.line] if record.value else b"null"
 
 
 def _holds(one: Prepared, row: object) -> bool:

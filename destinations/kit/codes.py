@@ -10,7 +10,7 @@ DEAD_LETTERS: dict[str, str] = {
     "RETRIES_EXHAUSTED": "The receiver failed for longer, or more often, than the destination retries.",
     "MAPPING_FAILED": "The destination's mapping raised an exception on the event: a defect of the destination.",
     "INVALID_REQUEST": "The mapping made a request that cannot be sent, such as one with a line break in a header.",
-    "UNREADABLE_EVENT": "A line of the processed log is no JSON object.",
+    "UNREADABLE_EVENT": "A line of the processed log is no JSON object, or is nested more than 128 levels deep.",
     "UNREADABLE_TOPIC": "A record of profiles, dropped or deliveries is none; no event is lost by it.",
     "CLICKHOUSE_NNN": "ClickHouse refuses this row alone, with its error number.",
 }
