@@ -42,7 +42,6 @@ from headwater.metrics import (
     DEAD_EVENTS,
     DELIVERED_EVENTS,
     DELIVERY_SECONDS,
-    DESTINATION_PAUSED,
     FILTERED_EVENTS,
 )
 from headwater.paths import DataDir
@@ -162,7 +161,7 @@ class Loader:
                 logger.warning("destination %s starts again in %.1f s: %s", self.name, pause, reason)
                 if isinstance(error, EngineError):
                     self._ready = False  # what is missing or forbidden may be what was made at the start
-                DESTINATION_PAUSED.labels(self.name).set(1)
+                self.pressure.wait(reason)
                 await _sleep(pause, stop)
             finally:
                 await session.close()

@@ -40,6 +40,13 @@ class Pressure:
             DESTINATION_PAUSED.labels(self._name).set(1 if self._reason else 0)
             return self._reason
 
+    def wait(self, reason: str) -> None:
+        """Take note that loading stands still, for a reason of the log's or one that `hear` had no name for."""
+        with self._lock:
+            if not self._reason:
+                self._state, self._reason = "waiting", reason
+            DESTINATION_PAUSED.labels(self._name).set(1)
+
     def ease(self) -> None:
         """A flush begins: back to smaller inserts where the one before met no refusal."""
         with self._lock:

@@ -126,7 +126,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection | None:
         return None
     try:
         connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode=ro",
+            f"file:{quote(os.fsencode(path.absolute()))}?mode=ro",
             uri=True,
             isolation_level=None,
             check_same_thread=False,

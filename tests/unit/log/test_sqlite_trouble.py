@@ -6,6 +6,8 @@ import asyncio
 import os
 import resource
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -279,3 +281,13 @@ async def test_a_backup_taken_while_writing_is_a_working_log(
         position = await copy.committed(PROCESSOR_GROUP, IN)
         assert position is not None
         assert position.offset <= (await copy.bounds(IN)).end
+
+
+def test_a_log_can_be_read_in_a_folder_whose_name_the_locale_cannot_write(tmp_path: Path) -> None:
+    """Under `LC_ALL=C` Python keeps the bytes of such a name as surrogates."""
+    path = tmp_path / "données" / "log.db"
+    path.parent.mkdir()
+    open_for_writing(path).close()
+    program = "import pathlib, sys; from headwater.log.sqlite_file import open_for_reading as o; o(pathlib.Path(sys.argv[1])).close()"
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program, os.fsencode(path)], env=plain, check=True)

@@ -13,9 +13,10 @@ from destinations.clickhouse.engine import ClickHouse
 from destinations.kit.books import all_totals
 from destinations.kit.records import Totals, encode
 from headwater import profile
+from headwater.errors import LogUnavailable
 from headwater.log import topics
 from headwater.log.memory import MemoryLog
-from headwater.log.protocol import Entry, Position, TopicPartition
+from headwater.log.protocol import Entry, Owner, Position, TopicPartition
 from tests.unit.destinations.clickhouse.engines import TIME_TEXT, clean
 from tests.unit.destinations.clickhouse.loading import (
     GROUP,
@@ -30,6 +31,35 @@ from tests.unit.destinations.clickhouse.loading import (
 
 __all__ = ["clean"]
 pytestmark = pytest.mark.engine
+
+
+class FullLog(MemoryLog):
+    """A log that nothing can be written to while its disk is full."""
+
+    full = True
+
+    async def claim(self, group: str, tp: TopicPartition) -> Owner:
+        """As the log's own, where there is room."""
+        if self.full:
+            raise LogUnavailable("the disk is full")
+        return await super().claim(group, tp)
+
+
+async def test_a_loader_that_waits_for_its_log_says_so(clean: ClickHouse) -> None:
+    """`doctor` and `status` ask this: "running" while nothing can be loaded sends people to look elsewhere."""
+    log = FullLog()
+    await log.append([entry(event("e1"))])
+    async with loading(clean, log) as loader:
+        await until(lambda: loader.status() != {"destination": "warehouse", "state": "running"})
+        assert loader.status() == {
+            "destination": "warehouse",
+            "state": "waiting",
+            "reason": "the disk is full",
+        }
+        log.full = False
+        await loaded(log)
+        assert loader.status() == {"destination": "warehouse", "state": "running"}
+    assert base_rows(clean) == ["e1"]
 
 
 async def test_a_log_made_anew_is_loaded_beside_the_old_rows(clean: ClickHouse) -> None:
