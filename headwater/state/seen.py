@@ -20,10 +20,9 @@ import lmdb
 
 from headwater.errors import StateError
 from headwater.state import runs as sorted_runs
-from headwater.state.protocol import FINGERPRINT_BYTES
+from headwater.state.runs import WIDTH
 
 SHARDS = 256  # by the first byte, which is therefore not stored
-WIDTH = FINGERPRINT_BYTES - 1
 FANOUT = 8
 SWEEP_SHARDS = 16  # shards swept in one commit
 _FIRST_CAPACITY = 1024  # fingerprints a shard: 0.5 MB of filters for a partition
@@ -61,7 +60,7 @@ class Changes:
     """What a transaction wrote, to be taken over by the table in RAM once it is committed."""
 
     runs: dict[int, list[Run]] = field(default_factory=dict)
-    added: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    added: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))  # runs, by shard
     filters: dict[int, sorted_runs.Filter] = field(default_factory=dict)
 
 
@@ -123,17 +122,21 @@ class DiskSeen:
     def write(self, txn: Txn, seen: Iterable[tuple[bytes, int]], expire_before_day: int | None) -> Changes:
         """Write new fingerprints and sweep some shards; nothing in RAM changes before `apply`."""
         changes = Changes()
-        grouped: defaultdict[tuple[int, int], set[bytes]] = defaultdict(set)
+        by_day: defaultdict[int, list[bytes]] = defaultdict(list)
         for fingerprint, day in seen:
-            grouped[fingerprint[0], day].add(fingerprint[1:])
-        for (shard, day), found in grouped.items():
-            mine = self._runs(changes, shard)
-            mine.append(self._put(txn, shard, day, 0, b"".join(sorted(found))))
-            changes.added[shard].extend(found)
-            self._promote(txn, shard, day, mine)
-            self._refit(txn, changes, shard, overload=2)
+            by_day[day].append(fingerprint)
+        for day, fingerprints in by_day.items():
+            for shard, run in sorted_runs.shards(fingerprints):
+                self._add(txn, changes, shard, day, run)
         self._sweep(txn, changes, expire_before_day)
         return changes
+
+    def _add(self, txn: Txn, changes: Changes, shard: int, day: int, run: bytes) -> None:
+        mine = self._runs(changes, shard)
+        mine.append(self._put(txn, shard, day, 0, run))
+        changes.added[shard].append(run)
+        self._promote(txn, shard, day, mine)
+        self._refit(txn, changes, shard, overload=2)
 
     def apply(self, changes: Changes) -> None:
         """Take over what a committed transaction wrote."""
@@ -144,7 +147,8 @@ class DiskSeen:
             if (fitted := changes.filters.get(number)) is not None:
                 shard.filter = fitted
             elif shard.filter is not None:
-                shard.filter.add(changes.added[number])
+                for run in changes.added[number]:
+                    shard.filter.add(run)
 
     def _runs(self, changes: Changes, shard: int) -> list[Run]:
         if (mine := changes.runs.get(shard)) is None:
@@ -164,7 +168,7 @@ class DiskSeen:
             self._join(txn, shard, same, level, mine)
 
     def _join(self, txn: Txn, shard: int, same: list[Run], level: int, mine: list[Run]) -> None:
-        merged = sorted_runs.merge([bytes(txn.get(run.key, db=self._db)) for run in same], WIDTH)
+        merged = sorted_runs.merge([bytes(txn.get(run.key, db=self._db)) for run in same])
         for run in same:
             txn.delete(run.key, db=self._db)
             mine.remove(run)
@@ -209,7 +213,7 @@ class DiskSeen:
         room = 2 * sum(run.count for run in mine)
         fitted = sorted_runs.Filter(max(_FIRST_CAPACITY, room))
         for run in mine:
-            fitted.add(sorted_runs.entries(bytes(txn.get(run.key, db=self._db)), WIDTH))
+            fitted.add(txn.get(run.key, db=self._db))
         return fitted
 
 

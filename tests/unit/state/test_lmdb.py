@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import lmdb
 import pytest
@@ -129,11 +131,13 @@ def test_a_failed_commit_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     first, second = os.urandom(FINGERPRINT_BYTES), os.urandom(FINGERPRINT_BYTES)
     state.commit(puts={"t": {b"a": b"1"}}, seen=[(first, 100)], folded={TP: 1})
 
-    def full(*_: object) -> None:
+    def full(*change: Any) -> None:
+        memory.write(*change)
         raise lmdb.DiskError("write")
 
+    memory = state.seen
     with monkeypatch.context() as patched:
-        patched.setattr(seen.DiskSeen, "_sweep", full)
+        patched.setattr(state, "_seen", SimpleNamespace(write=full))
         with pytest.raises(StateError, match="cannot commit"):
             state.commit(puts={"t": {b"a": b"2"}}, seen=[(second, 100)], folded={TP: 2})
     assert (state.folded(TP), state.table("t").get(b"a")) == (1, b"1")
