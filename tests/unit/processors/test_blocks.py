@@ -65,7 +65,7 @@ class Chained:
         return batch.work([Record(b"\n".join(lines), events=len(lines))], self.steps, AT)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(EVENTS, min_size=BLOCK_EVENTS - 2, max_size=2 * BLOCK_EVENTS + 3), st.integers(0, 200))
 def test_a_block_comes_to_what_its_events_come_to_one_by_one(events: list[Accepted], at: int) -> None:
     """Outputs, drops, counts and profiles; the order of drops alone may differ."""
